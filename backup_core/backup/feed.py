@@ -1,0 +1,148 @@
+"""First step: what Microsoft says of the drive, page by page, into the parts of a plan.
+
+A part is closed after so many items or seconds, with the link that follows it: a run that dies goes on from there.
+"""
+
+from collections.abc import Iterator
+
+from backup_core.backup.progress import Progress
+from backup_core.backup.run import Run
+from backup_core.backup.run_log import FORMAT, PlanPart
+from backup_core.errors import DrivekeepError, Inconsistent, Locked, NotFound, Temporary
+from backup_core.graph import children
+from backup_core.graph.delta import DeltaFeed, PositionLost
+from backup_core.graph.drives import get_item
+from backup_core.graph.items import DriveItem
+
+PART_ITEMS = 10_000  # about 1 MiB sealed
+PART_SECONDS = 10.0  # at most this much reading is lost with a killed process
+ENUMERATIONS_MAX = 3  # a position that is lost again right after a fresh start will not come back by asking again
+
+
+class PlanWriter:
+    """Gathers items into parts. `number`: of the part that is written next."""
+
+    def __init__(self, run: Run, number: int) -> None:
+        self._run, self._number = run, number
+        self._items: list[DriveItem] = []
+        self._opened = run.clock.monotonic()
+
+    def add(self, items: list[DriveItem]) -> None:
+        self._items += items
+
+    def is_full(self) -> bool:
+        return len(self._items) >= PART_ITEMS or self._run.clock.monotonic() - self._opened >= PART_SECONDS
+
+    def close(self, next_link: str = "", delta_link: str = "", gone: list[str] | None = None) -> PlanPart:
+        """Write a part; what is given is what is stored, by this run or by another that took it over."""
+        part = PlanPart(FORMAT, self._run.basis, self._run.mode, self._items, next_link, delta_link, gone or [])
+        stored = self._run.log.put_plan(self._number, part)
+        if stored.basis != part.basis:
+            raise Locked(
+                "Another run of this drive began at the same moment, with another source.",
+                remedy="Wait until it has ended, then run the same command again.",
+                reason="another-run",
+            )
+        self._number += 1
+        self._items, self._opened = [], self._run.clock.monotonic()
+        return stored
+
+
+def plan_changes(run: Run, progress: Progress, deadline: float | None = None) -> bool:
+    """Read the feed to its end, or until `deadline` (monotonic seconds): True where there is more to read.
+
+    A position that Microsoft no longer honours leads to a new attempt that enumerates the drive.
+    """
+    progress.stage("Reading what has changed")
+    if run.job.source == "onedrive":
+        return _walk(run, progress)
+    for _ in range(ENUMERATIONS_MAX):
+        try:
+            return _read_delta(run, progress, deadline)
+        except PositionLost:
+            run.start_over("resync")
+    raise Inconsistent(
+        "Microsoft Graph gave up its own list of changes again and again.",
+        why=f"{ENUMERATIONS_MAX} enumerations of the drive were cut off by the service.",
+        remedy="Try again later. If it stays so, back the drive up with `-source onedrive`, which lists every folder.",
+    )
+
+
+def _read_delta(run: Run, progress: Progress, deadline: float | None) -> bool:
+    feed = DeltaFeed(run.graph, run.job.drive.id, run.folder_id)
+    number, last = run.last_plan_part()
+    if last is not None:
+        link = last.next_link or last.delta_link
+    else:
+        link = run.state.head.delta_link if run.mode == "delta" else feed.first_link()
+    writer = PlanWriter(run, number + 1)
+    seen = 0
+    while True:
+        page = feed.page(link)
+        writer.add(page.items)
+        seen += len(page.items)
+        progress.message(f"{seen} items listed")
+        if page.delta_link:
+            if last is None or not last.delta_link:
+                retried, gone = _retry_items(run)
+                writer.add(retried)
+                writer.close(delta_link=page.delta_link, gone=gone)
+            elif page.items or seen:
+                writer.close(delta_link=page.delta_link)
+            return False
+        link = page.next_link
+        late = deadline is not None and run.clock.monotonic() >= deadline
+        if writer.is_full() or late:
+            stored = writer.close(next_link=link)
+            if stored.delta_link:
+                return False
+            link = stored.next_link or link
+        if late:
+            return True
+
+
+def _walk(run: Run, progress: Progress) -> bool:
+    """Every folder's children. The position is taken first: what changes during the walk comes with the next delta."""
+    _, last = run.last_plan_part()
+    if last is not None and last.delta_link:
+        return False
+    if last is not None:
+        run.start_over(run.mode)  # a walk has no link to go on from
+    position = DeltaFeed(run.graph, run.job.drive.id, run.folder_id).latest_link()
+    writer = PlanWriter(run, 1)
+    writer.add([run.root_item])
+    seen = 0
+    for items in children.walk(run.graph, run.job.drive.id, run.root_item.id, run.job.threads):
+        writer.add(items)
+        seen += len(items)
+        progress.message(f"{seen} items listed")
+        if writer.is_full():
+            writer.close()
+    writer.close(delta_link=position)
+    return False
+
+
+def _retry_items(run: Run) -> tuple[list[DriveItem], list[str]]:
+    """What is on the retry list is asked for by itself: the feed does not repeat it. Found items, ids of gone ones."""
+    found: list[DriveItem] = []
+    gone: list[str] = []
+    if run.mode != "delta":
+        return found, gone
+    for item_id, item in _ask(run):
+        if item is None:
+            gone.append(item_id)
+        else:
+            found.append(item)
+    return found, gone
+
+
+def _ask(run: Run) -> Iterator[tuple[str, DriveItem | None]]:
+    for item_id in run.retry:
+        try:
+            yield item_id, get_item(run.graph, run.job.drive.id, item_id)[0]
+        except NotFound:
+            yield item_id, None
+        except Temporary:
+            raise
+        except DrivekeepError:  # this item's own trouble: it waits on, and stops nothing else
+            continue

@@ -1,0 +1,148 @@
+"""A plan seen against the last snapshot: every item with its old node and a decision, and the shape of the new tree."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from backup_core.backup.new_tree import Shape
+from backup_core.backup.old_tree import OldTree
+from backup_core.backup.plan import Action, Decision
+from backup_core.backup.run_log import RunLog
+from backup_core.backup.scratch import Planned, Scratch
+from backup_core.backup.stored_trees import StoredTrees
+from backup_core.drive_state.head import Totals
+from backup_core.drive_state.state import DriveState
+from backup_core.graph.items import DriveItem
+from backup_core.repository.node import Node
+from backup_core.repository.tree import item_key
+
+LOOKUPS_AT_ONCE = 1_000  # files whose chunks are looked up together; bounds memory and rounds
+
+
+class Seen(NamedTuple):
+    """What a run sees when it looks at its plan. `root_tree`: the root's tree in the last snapshot, None for none."""
+
+    state: DriveState
+    trees: StoredTrees
+    root: DriveItem
+    root_tree: str | None
+    whole: bool
+    in_folder: bool  # the root is a folder of the drive
+    retry: dict[str, str]  # item id -> reason
+
+
+class Prepared:
+    """Everything that batches and commit ask about a plan. Complete from the start, but for what batches save later.
+
+    Inconsistent where state, snapshot and feed contradict each other.
+    """
+
+    def __init__(self, seen: Seen, log: RunLog, earlier: list[RunLog]) -> None:
+        self._state, self._whole = seen.state, seen.whole
+        self._logs = {each.run: each for each in [*earlier, log]}
+        self.scratch = Scratch()
+        self.gone: list[str] = []  # ids of the retry list that answered 404
+        self.delta_link = ""  # the position behind the plan
+        self.root_item = seen.root
+        self.bytes_downloaded = self.bytes_added = 0
+        self._loaded: set[tuple[str, int]] = set()
+        root = item_key(seen.root.id)
+        self.old = OldTree(seen.trees, root, seen.root_tree)
+        self._take_in(log, root)
+        if self._whole:
+            self.old.walk(self.scratch)
+        else:
+            self.old.find(self.scratch, self._state.items)
+        self.scratch.index_old()
+        self.scratch.decide(seen.retry)
+        self.shape = Shape(self.scratch, self.old, root, self._whole)
+        self.shape.settle_lost(self.scratch, self._whole, seen.in_folder, {item_key(item_id) for item_id in seen.retry})
+        self._check_kept()
+
+    def load_saved(self) -> None:
+        for run, log in self._logs.items():
+            for number in log.numbers()["saved"]:
+                if (run, number) in self._loaded:
+                    continue
+                self._loaded.add((run, number))
+                saved = log.saved(number)
+                self.scratch.add_saved(saved.files)
+                self.bytes_downloaded += saved.bytes_downloaded
+                self.bytes_added += saved.bytes_added
+
+    def lacks_content(self) -> bool:
+        """Whether something is planned that nobody has fetched, or that a prune has taken away since.
+
+        Records whose chunks are not stored any more are dropped, so that the next batches fetch them again.
+        """
+        self.load_saved()
+        lost: list[bytes] = []
+        for group in _groups(self.scratch.with_action(Action.FETCH)):
+            fetched = [(planned, planned.saved.content) for planned in group if planned.saved is not None]
+            lost += [planned.key for planned in self._without_chunks(fetched)]
+        self.scratch.drop_saved(lost)
+        return any(saved is None or not saved.settles(item) for _, item, saved in self.scratch.wanted())
+
+    def deleted(self) -> Totals:
+        """What the last snapshot has and the new one has not."""
+        if self._whole:
+            return self._sum(self.scratch.old_not_placed())
+        return self._sum(self._deleted_by_delta())
+
+    def before(self) -> Totals:
+        """Of the last snapshot: as the state has it, or counted from its trees where all of them were read."""
+        return self._sum(self.scratch.old_sizes()) if self._whole else self._state.head.totals
+
+    def _sum(self, nodes: Iterable[tuple[bool, int]]) -> Totals:
+        files = folders = size = 0
+        for is_folder, bytes_ in nodes:
+            files += not is_folder
+            folders += is_folder
+            size += bytes_
+        return Totals(files=files, folders=folders, bytes=size)
+
+    def _deleted_by_delta(self) -> Iterator[tuple[bool, int]]:
+        """A folder's tombstone speaks for everything below it, but for what was moved out in the same delta."""
+        counted: set[bytes] = set()
+        for planned in self.scratch.with_action(Action.GONE):
+            if planned.old is None:
+                continue
+            nodes = [(planned.key, planned.old)]
+            if planned.old.subtree:
+                nodes += self.old.below(planned.old.subtree, self.scratch.is_placed)
+            for key, node in nodes:
+                if key not in counted:
+                    counted.add(key)
+                    yield node.type == "dir", node.size
+
+    def _take_in(self, log: RunLog, root: bytes) -> None:
+        for number, part in log.plan_parts():
+            self.scratch.add_plan(number, part, root)
+            self.gone += part.gone
+            self.delta_link = part.delta_link or self.delta_link
+            for item in part.items:
+                if item.id == self.root_item.id:
+                    self.root_item = item  # the feed knows its times better than the last snapshot
+        self.scratch.index()
+
+    def _check_kept(self) -> None:
+        """Content that is taken over from the last snapshot must be stored still; else the file is fetched again."""
+        lost: list[bytes] = []
+        for group in _groups(self.scratch.with_action(Action.KEEP)):
+            kept = [(planned, _old_chunks(planned.old)) for planned in group]
+            lost += [planned.key for planned in self._without_chunks(kept)]
+        self.scratch.decide_again(lost, Decision(Action.FETCH))
+
+    def _without_chunks(self, files: list[tuple[Planned, list[bytes]]]) -> list[Planned]:
+        wanted = {chunk for _, chunks in files for chunk in chunks}
+        missing = wanted - self._state.data.get_many(wanted).keys()
+        return [planned for planned, chunks in files if not missing.isdisjoint(chunks)] if missing else []
+
+
+def _old_chunks(node: Node | None) -> list[bytes]:
+    return [bytes.fromhex(chunk) for chunk in node.content or ()] if node else []
+
+
+def _groups(planned: Iterator[Planned]) -> Iterator[list[Planned]]:
+    while group := list(itertools.islice(planned, LOOKUPS_AT_ONCE)):
+        yield group

@@ -1,0 +1,1 @@
+"""Looking into a repository without changing it."""

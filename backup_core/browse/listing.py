@@ -1,0 +1,60 @@
+"""What a snapshot holds, item by item, as `ls` shows it. It reads no content."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from backup_core.errors import Damaged, NotFound
+from backup_core.repository import go_json
+from backup_core.repository.blobs import LoadedIndex
+from backup_core.repository.node import Node, Verdict
+from backup_core.repository.repository import Repository
+from backup_core.repository.snapshot import Snapshot
+from backup_core.repository.walk import Walk
+
+
+class Listed(NamedTuple):
+    path: str  # true names from the drive's root; may hold characters that no terminal should be given
+    type: str  # file or dir; what stock restic stored may be a symlink, a fifo, a device
+    size: int  # bytes as stored; 0 for a folder
+    mtime: str  # RFC 3339, UTC
+    item_id: str | None  # None where stock restic made the snapshot
+    quickxorhash: str | None  # as Microsoft reported it
+    verdict: Verdict | None
+
+
+def list_items(repository: Repository, snapshot: Snapshot, path: str = "") -> Iterator[Listed]:
+    """Every item, or those below the folder `path`, or the file `path` alone: folder by folder, a folder before what
+    is in it.
+
+    NotFound where there is no such path. A folder whose list is damaged or gone does not hide the others: what is wrong
+    with it is raised at the end.
+    """
+    problem: Damaged | NotFound | None = None
+    for folder in Walk(repository, LoadedIndex.load(repository, trees_only=True), snapshot.tree, path.strip("/")):
+        if folder.part == "below" and folder.node is not None:
+            yield _listed(folder.path, folder.node)
+        for item in folder.files():
+            yield _listed(*item)
+        problem = problem or folder.problem
+    if problem is not None:
+        raise problem
+
+
+def _listed(path: str, node: Node) -> Listed:
+    return Listed(
+        path=path,
+        type=node.type,
+        size=node.size,
+        mtime=_utc(node),
+        item_id=node.item_id or None,
+        quickxorhash=node.quickxor or None,
+        verdict=node.verdict,
+    )
+
+
+def _utc(node: Node) -> str:
+    """restic writes times in the zone of the machine that it ran on."""
+    try:
+        return node.mtime if node.mtime.endswith("Z") else go_json.time_text(node.modified)
+    except ValueError:
+        return node.mtime

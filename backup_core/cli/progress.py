@@ -1,0 +1,203 @@
+"""How far a long command is: a bar on a terminal, a line now and then elsewhere, JSON lines with --json."""
+
+import math
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from backup_core.backup.progress import NoProgress, Progress
+from backup_core.cli.output import Output, duration_text, printable, size_text
+from backup_core.clock import Clock
+from backup_core.settings import terminal_redraws
+
+_LINE_SECONDS = 10  # a log of an eight-hour first backup stays readable
+_STATUS_SECONDS = 1
+
+
+@contextmanager
+def shown_progress(output: Output, clock: Clock) -> Iterator[Progress]:
+    """The kind of progress that suits where the output goes."""
+    if output.quiet:
+        yield NoProgress()
+    elif output.as_json:
+        yield StatusLines(output, clock)
+    elif sys.stderr.isatty() and terminal_redraws():
+        with Bar(output, clock) as bar:
+            yield bar
+    else:
+        yield PlainLines(output, clock)
+
+
+@dataclass
+class Count:
+    """Where a stage stands. A total of 0 is not known (yet)."""
+
+    stage: str = ""
+    files: int = 0
+    bytes: int = 0
+    files_total: int = 0
+    bytes_total: int = 0
+    started: float = 0.0
+
+    def text(self, now: float) -> str:
+        files = f"{self.files} of {self.files_total}" if self.files_total else str(self.files)
+        size = (
+            f"{size_text(self.bytes)} of {size_text(self.bytes_total)}" if self.bytes_total else size_text(self.bytes)
+        )
+        elapsed = now - self.started
+        parts = [f"{files} files"]
+        if self.bytes or self.bytes_total:
+            parts.append(size)
+            parts.append(f"{size_text(self.bytes / elapsed)}/s" if elapsed > 0 else "")
+        if 0 < self.bytes < self.bytes_total:
+            parts.append(f"{duration_text((self.bytes_total - self.bytes) * elapsed / self.bytes)} left")
+        return f"{self.stage}: {', '.join(part for part in parts if part)}"
+
+
+class _Periodic:
+    """Keeps count, and reports at the first call after a period has passed."""
+
+    period_seconds: float
+
+    def __init__(self, output: Output, clock: Clock) -> None:
+        self._output, self._clock = output, clock
+        self._lock = threading.Lock()
+        self._count = Count(started=clock.monotonic())
+        self._due = clock.monotonic() + self.period_seconds
+
+    def stage(self, name: str, files: int = 0, bytes: int = 0) -> None:
+        with self._lock:
+            self._count = Count(name, files_total=files, bytes_total=bytes, started=self._clock.monotonic())
+        self._output.detail(f"{name} ...")
+
+    def total(self, files: int, bytes: int) -> None:
+        with self._lock:
+            self._count.files_total, self._count.bytes_total = files, bytes
+
+    def advance(self, files: int = 0, bytes: int = 0) -> None:
+        with self._lock:
+            self._count.files += files
+            self._count.bytes += bytes
+            now = self._clock.monotonic()
+            if now < self._due:
+                return
+            self._due = now + self.period_seconds
+            try:
+                self._report(now)
+            except OSError:  # nobody reads it any more; a backup does not end for that
+                self._due = math.inf
+
+    def waiting(self, seconds: float) -> None:
+        self._output.message(_pause(seconds))
+
+    def message(self, text: str) -> None:
+        self._output.message(text)
+
+    def _report(self, now: float) -> None:
+        raise NotImplementedError
+
+
+class PlainLines(_Periodic):
+    """A line on stderr every ten seconds: for cron, a log, a pipe."""
+
+    period_seconds = _LINE_SECONDS
+
+    def _report(self, now: float) -> None:
+        self._output.message(self._count.text(now))
+
+
+class StatusLines(_Periodic):
+    """A JSON line on stdout every second."""
+
+    period_seconds = _STATUS_SECONDS
+
+    def _report(self, now: float) -> None:
+        count = self._count
+        self._output.document(
+            {
+                "message_type": "status",
+                "stage": count.stage,
+                "files_done": count.files,
+                "files_total": count.files_total or None,
+                "bytes_done": count.bytes,
+                "bytes_total": count.bytes_total or None,
+                "seconds_elapsed": round(now - count.started, 1),
+            }
+        )
+
+
+class Bar:
+    """A bar that is drawn on stderr again and again, and gone at the end; messages stay above it."""
+
+    def __init__(self, output: Output, clock: Clock) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._console = Console(stderr=True, no_color=not output.colourful)
+        self._count = Count(started=clock.monotonic())
+        self._waiting_until = 0.0
+        self._bar = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}", markup=False),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            transient=True,
+            get_time=clock.monotonic,
+        )
+        self._task = self._bar.add_task("", total=None, figures="")
+
+    def __enter__(self) -> "Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def stage(self, name: str, files: int = 0, bytes: int = 0) -> None:
+        with self._lock:
+            self._count = Count(name, files_total=files, bytes_total=bytes, started=self._clock.monotonic())
+            self._bar.reset(self._task, description=printable(name), total=None, figures="")
+            self._draw()
+
+    def total(self, files: int, bytes: int) -> None:
+        with self._lock:
+            self._count.files_total, self._count.bytes_total = files, bytes
+            self._draw()
+
+    def advance(self, files: int = 0, bytes: int = 0) -> None:
+        with self._lock:
+            self._count.files += files
+            self._count.bytes += bytes
+            self._draw()
+
+    def waiting(self, seconds: float) -> None:
+        with self._lock:
+            self._waiting_until = self._clock.monotonic() + seconds
+            self._draw()
+        self.message(_pause(seconds))
+
+    def message(self, text: str) -> None:
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+    def _draw(self) -> None:
+        count = self._count
+        by_bytes = count.bytes_total > 0  # files of one byte and of a gigabyte do not make an even bar
+        figures = f"{count.files} files  {size_text(count.bytes)}"
+        if self._waiting_until > self._clock.monotonic():
+            figures += "  (waiting for Microsoft)"
+        self._bar.update(
+            self._task,
+            completed=count.bytes if by_bytes else count.files,
+            total=(count.bytes_total if by_bytes else count.files_total) or None,
+            figures=figures,
+        )
+
+
+def _pause(seconds: float) -> str:
+    return f"Microsoft asked us to wait {max(1, round(seconds))} s"

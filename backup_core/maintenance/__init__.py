@@ -1,0 +1,1 @@
+"""Keeping repositories whole: verifying what is stored."""

@@ -1,0 +1,1 @@
+"""Where bytes lie: named immutable objects in a folder, in Azure Blob Storage or in memory, behind one contract."""

@@ -1,0 +1,1 @@
+"""What tests, the demo and the benchmarks put in the place of the world outside."""

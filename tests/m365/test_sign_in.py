@@ -1,0 +1,411 @@
+"""The sign-in host: asked directly, and by msal as Microsoft ships it."""
+
+import datetime
+import json
+import warnings
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import jwt
+import msal
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+
+from backup_core.clock import SystemClock
+from backup_core.testing.fake_clock import FakeClock
+from backup_core.testing.m365 import Simulation
+from backup_core.testing.m365.directory import build_directory
+from backup_core.testing.m365.registrations import Registration, Registrations, well_known
+from backup_core.testing.m365.sign_in import SignIn
+from backup_core.testing.m365.tokens import CONSUMERS, Session, TokenBook, base64url
+from backup_core.testing.m365.wire import Request, Response
+
+LOGIN, GRAPH = "https://localhost:2", "https://localhost:1"
+DEFAULT = "https://graph.microsoft.com/.default"
+RCLONE, ONEDRIVE = (registration.client_id for registration in well_known())
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+class _Desk:
+    """The sign-in host of one tenant, without sockets."""
+
+    def __init__(self, business: bool = True) -> None:
+        self.clock = FakeClock()
+        self.directory = build_directory(1, 2, business, self.clock)
+        self.tokens = TokenBook(self.clock)
+        self.app = Registration(
+            "6f1c0c4e-0000-4000-8000-000000000001",
+            secrets={"right secret"},
+            roles=frozenset({"Files.Read.All"}),
+            scopes=frozenset({"Files.Read", "User.Read"}),
+        )
+        self.registrations = Registrations(self.app, *well_known())
+        self.host = SignIn(
+            self.directory,
+            self.registrations,
+            self.tokens,
+            self.clock,
+            login_url=lambda: LOGIN,
+            graph_url=lambda: GRAPH,
+        )
+        self.tenant_id = self.directory.tenant.id
+        self.user = self.directory.users[0]
+
+    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Response:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        path, _, query = path.partition("?")
+        return self.host.handle(Request("login", method, path, query, sent, body))
+
+    def token(
+        self, tenant: str = "", /, headers: dict[str, str] | None = None, **form: str
+    ) -> tuple[int, dict[str, Any]]:
+        path = f"/{tenant or self.tenant_id}/oauth2/v2.0/token"
+        response = self.ask("POST", path, urlencode(form).encode(), **(headers or {}))
+        return response.status, json.loads(response.body)
+
+    def app_only(self, tenant: str = "", /, **changes: str | None) -> tuple[int, dict[str, Any]]:
+        form = {"grant_type": "client_credentials", "client_id": self.app.client_id, "scope": DEFAULT}
+        form |= {"client_secret": "right secret"}
+        return self.token(tenant, **{k: v for k, v in (form | changes).items() if v is not None})
+
+    def refresh(self, tenant: str = "common", /, **changes: str | None) -> tuple[int, dict[str, Any]]:
+        form = {"grant_type": "refresh_token", "client_id": self.app.client_id, "scope": "Files.Read offline_access"}
+        form |= {"refresh_token": self.tokens.issue_refresh(Session(self.tenant_id, self.user.id))}
+        return self.token(tenant, **{k: v for k, v in (form | changes).items() if v is not None})
+
+
+@pytest.fixture
+def desk() -> _Desk:
+    return _Desk()
+
+
+def test_an_app_signs_in_by_itself(desk: _Desk) -> None:
+    """A right secret gets a token with the app's roles and nothing that only users have."""
+    status, answer = desk.app_only()
+    assert (status, set(answer)) == (200, {"token_type", "expires_in", "ext_expires_in", "access_token"})
+    grant = desk.tokens.check(answer["access_token"])
+    assert grant is not None
+    assert (grant.roles, grant.user, grant.tenant_id) == (frozenset({"Files.Read.All"}), None, desk.tenant_id)
+
+
+def test_the_tenant_may_be_named_by_its_domain(desk: _Desk) -> None:
+    """Id and verified domain lead to the same tenant, and so does Graph's own address in the scope."""
+    assert desk.app_only(desk.directory.tenant.domain)[0] == 200
+    assert desk.app_only(scope=f"{GRAPH}/.default")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("tenant", "changes", "status", "error", "number"),
+    [
+        ("", {"client_secret": "wrong"}, 401, "invalid_client", 7000215),
+        ("", {"client_secret": None}, 401, "invalid_client", 7000218),
+        ("", {"client_id": "nobody"}, 400, "unauthorized_client", 700016),
+        ("", {"client_id": None}, 400, "invalid_request", 900144),
+        ("", {"grant_type": None}, 400, "invalid_request", 900144),
+        ("", {"grant_type": "password"}, 400, "unsupported_grant_type", 70003),
+        ("", {"scope": None}, 400, "invalid_request", 900144),
+        ("", {"scope": "Files.Read"}, 400, "invalid_scope", 1002012),
+        ("", {"scope": "https://example.org/.default"}, 400, "invalid_resource", 500011),
+        ("", {"client_assertion": "a.b.c", "client_secret": None}, 401, "invalid_client", 700025),
+        ("common", {}, 400, "invalid_request", 9001023),
+        ("consumers", {}, 400, "invalid_request", 9001023),
+        ("elsewhere.example", {}, 400, "invalid_request", 90002),
+    ],
+)
+def test_an_app_is_refused_with_its_number(
+    tenant: str, changes: dict[str, str | None], status: int, error: str, number: int
+) -> None:
+    """Each mistake has the status, error and AADSTS number that Microsoft gives it."""
+    desk = _Desk()
+    if number == 700025:
+        desk.app.secrets.clear()  # a public client has nothing to prove itself with
+    got, answer = desk.app_only(tenant, **changes)
+    assert (got, answer["error"], answer["error_codes"]) == (status, error, [number])
+    assert answer["error_description"].startswith(f"AADSTS{number}: ")
+    assert {"timestamp", "trace_id", "correlation_id", "error_uri"} <= set(answer)
+    assert "right secret" not in json.dumps(answer)
+
+
+def test_a_removed_app_is_unknown(desk: _Desk) -> None:
+    """Consent that is taken away answers as if the app had never been there."""
+    desk.app.enabled = False
+    assert desk.app_only()[1]["error_codes"] == [700016]
+
+
+def test_a_basic_header_proves_an_app_too(desk: _Desk) -> None:
+    """Id and secret may come in the header, percent-encoded, as Go programs send them first."""
+    credential = base64url(f"{desk.app.client_id}:right%20secret".encode())
+    form = {"grant_type": "client_credentials", "scope": DEFAULT}
+    padded = credential + "=" * (-len(credential) % 4)
+    assert desk.token(headers={"authorization": f"Basic {padded}"}, **form)[0] == 200
+    assert desk.token(headers={"authorization": "Basic !"}, **form)[0] == 400
+
+
+def test_a_user_is_refreshed(desk: _Desk) -> None:
+    """A refresh token brings an access token with the app's scopes for that user, and a new refresh token."""
+    status, answer = desk.refresh(scope="Files.Read offline_access openid profile", client_info="1")
+    assert status == 200
+    grant = desk.tokens.check(answer["access_token"])
+    assert grant is not None
+    assert (grant.user, grant.scopes) == (desk.user.id, frozenset({"Files.Read", "User.Read"}))
+    assert set(answer["scope"].split()) == {"Files.Read", "User.Read"}
+    assert desk.refresh(refresh_token=answer["refresh_token"])[0] == 200
+    claims = jwt.decode(answer["id_token"], options={"verify_signature": False})
+    assert (claims["aud"], claims["tid"], claims["oid"]) == (desk.app.client_id, desk.tenant_id, desk.user.id)
+    assert claims["preferred_username"] == desk.user.upn
+
+
+def test_what_was_not_asked_for_is_not_given(desk: _Desk) -> None:
+    """Without `offline_access` there is no refresh token, without `openid` no id token."""
+    _, answer = desk.refresh(scope="Files.Read")
+    assert not {"refresh_token", "id_token", "client_info"} & set(answer)
+
+
+def test_no_scope_means_the_former_ones(desk: _Desk) -> None:
+    """Programs that send no scope at a refresh get what was granted, a new refresh token included."""
+    _, answer = desk.refresh(scope=None)
+    assert {"access_token", "refresh_token"} <= set(answer)
+
+
+@pytest.mark.parametrize(
+    ("tenant", "changes", "number"),
+    [
+        ("common", {"refresh_token": "0.made-up"}, 70000),
+        ("common", {"refresh_token": None}, 900144),
+        ("common", {"scope": "Files.ReadWrite.All offline_access"}, 65001),
+        ("common", {"scope": "https://example.org/Files.Read"}, 500011),
+        ("common", {"client_secret": "wrong"}, 7000215),
+        ("consumers", {}, 50020),
+    ],
+)
+def test_a_refresh_is_refused_with_its_number(
+    desk: _Desk, tenant: str, changes: dict[str, str | None], number: int
+) -> None:
+    """Each mistake has its AADSTS number; a missing consent says so in `suberror`."""
+    status, answer = desk.refresh(tenant, **changes)
+    assert (status // 100, answer["error_codes"]) == (4, [number])
+    assert answer.get("suberror") == ("consent_required" if number == 65001 else None)
+
+
+def test_a_disabled_user_is_refused(desk: _Desk) -> None:
+    """A leaver's tokens end with the account."""
+    desk.user.enabled = False
+    assert desk.refresh()[1]["error_codes"] == [50057]
+
+
+def test_an_app_that_must_prove_itself_cannot_refresh_without(desk: _Desk) -> None:
+    """Only an app that allows public flows refreshes without a secret."""
+    desk.app.public_flows = False
+    assert desk.refresh()[1]["error_codes"] == [7000218]
+    assert desk.refresh(client_secret="right secret")[0] == 200
+
+
+def test_programs_of_others_count_as_registered(desk: _Desk) -> None:
+    """rclone sends a secret, the onedrive client none; both refresh, and get what they need to write as well."""
+    status, answer = desk.refresh(client_id=RCLONE, client_secret="whatever", scope=None)
+    assert (status, "Files.ReadWrite.All" in answer["scope"]) == (200, True)
+    assert desk.refresh(client_id=ONEDRIVE, scope=None)[0] == 200
+    assert desk.refresh(client_id=ONEDRIVE, client_secret="whatever")[1]["error_codes"] == [700025]
+
+
+def test_a_personal_account_signs_in_at_common_and_consumers() -> None:
+    """Personal accounts belong to one tenant of their own, which work accounts' endpoint does not know."""
+    desk = _Desk(business=False)
+    assert [desk.refresh(tenant)[0] for tenant in ("common", "consumers", CONSUMERS)] == [200, 200, 200]
+    assert desk.refresh("organizations")[1]["error_codes"] == [50020]
+    assert desk.app_only()[1]["error_codes"] == [9001023]
+
+
+def test_unknown_routes_say_so(desk: _Desk) -> None:
+    """What is not simulated answers 404 with its name; a wrong method 405."""
+    missing = desk.ask("GET", "/common/oauth2/v2.0/authorize")
+    assert (missing.status, b"no route GET /common/oauth2/v2.0/authorize" in missing.body) == (404, True)
+    assert desk.ask("GET", "/common/oauth2/v2.0/token").status == 405
+
+
+def test_every_answer_can_be_traced(desk: _Desk) -> None:
+    """The client's request id comes back, and the host gives one of its own."""
+    response = desk.ask("POST", "/common/oauth2/v2.0/token", client_request_id="mine")
+    assert response.headers["client-request-id"] == "mine"
+    assert json.loads(response.body)["correlation_id"] == "mine"
+    assert len(response.headers["x-ms-request-id"]) == 36
+
+
+# --- proof by certificate
+
+
+def _certificate(key: rsa.RSAPrivateKey) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "drivekeep test")])
+    now = SystemClock().now()
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=1))
+    return builder.sign(key, hashes.SHA256())
+
+
+CERTIFICATE = _certificate(KEY)
+
+
+def _assertion(desk: _Desk, key: rsa.RSAPrivateKey = KEY, algorithm: str = "PS256", **changes: Any) -> str:
+    now = desk.clock.now().timestamp()
+    claims = {
+        "aud": f"{LOGIN}/{desk.tenant_id}/oauth2/v2.0/token",
+        "iss": desk.app.client_id,
+        "sub": desk.app.client_id,
+        "jti": "1",
+        "nbf": now,
+        "exp": now + 600,
+    }
+    thumbprint = base64url(CERTIFICATE.fingerprint(hashes.SHA256()))
+    return jwt.encode(claims | changes, key, algorithm=algorithm, headers={"x5t#S256": thumbprint})
+
+
+def _prove(desk: _Desk, assertion: str) -> int:
+    desk.app.certificates = [CERTIFICATE]
+    kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    status, answer = desk.app_only(client_secret=None, client_assertion=assertion, client_assertion_type=kind)
+    return 200 if status == 200 else int(answer["error_codes"][0])
+
+
+@pytest.mark.parametrize("algorithm", ["PS256", "RS256"])
+def test_a_certificate_proves_an_app(desk: _Desk, algorithm: str) -> None:
+    """A statement that the registered certificate signed is as good as a secret."""
+    assert _prove(desk, _assertion(desk, algorithm=algorithm)) == 200
+
+
+def test_a_false_proof_is_refused(desk: _Desk) -> None:
+    """Another key, another app, another host, a spent or future time, a changed or malformed statement: all refused."""
+    stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    now = desk.clock.now().timestamp()
+    head, claims, signature = _assertion(desk).split(".")
+    other = _assertion(desk, sub="another").split(".")[1]
+    unsigned = base64url(json.dumps({"alg": "none", "x5t#S256": json.loads(_decoded(head))["x5t#S256"]}).encode())
+    for assertion, number in [
+        (_assertion(desk, stranger), 700027),
+        (f"{head}.{other}.{signature}", 700027),
+        (f"{unsigned}.{claims}.", 5002723),
+        (_assertion(desk, iss="another", sub="another"), 5002723),
+        (_assertion(desk, aud="https://login.example/token"), 5002723),
+        (_assertion(desk, exp=now - 400), 700024),
+        (_assertion(desk, nbf=now + 400), 700024),
+        (_assertion(desk, exp=None), 5002723),
+        ("not.a.jwt", 5002723),
+        ("é", 5002723),
+    ]:
+        assert _prove(desk, assertion) == number
+    desk.app.certificates = []
+
+
+def test_a_certificate_must_be_registered(desk: _Desk) -> None:
+    """A certificate that the app never registered proves nothing, whoever signed."""
+    assertion = _assertion(desk)
+    thumbprint = json.loads(_decoded(assertion.split(".")[0]))["x5t#S256"]
+    other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    desk.app.certificates = [_certificate(other)]
+    kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    _, answer = desk.app_only(client_secret=None, client_assertion=assertion, client_assertion_type=kind)
+    assert answer["error_codes"] == [700027]
+    assert thumbprint in answer["error_description"]
+
+
+def _decoded(part: str) -> bytes:
+    return jwt.utils.base64url_decode(part)
+
+
+# --- msal, untouched
+
+
+@pytest.fixture
+def m365(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulation]:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)  # the machine's bundle would beat `verify`
+    with Simulation() as simulation:
+        yield simulation
+
+
+def _confidential(m365: Simulation, credential: Any, tenant: str = "", **more: Any) -> Any:
+    return msal.ConfidentialClientApplication(
+        m365.client_id,
+        authority=f"{m365.authority_url}/{tenant or m365.tenant.id}",
+        client_credential=credential,
+        verify=str(m365.ca_file),
+        **more,
+    )
+
+
+def _closed(app: Any) -> None:
+    app.http_client.close()
+
+
+def test_msal_gets_an_apps_token(m365: Simulation) -> None:
+    """msal signs in with the secret, Graph accepts the token, and the second call comes from msal's cache."""
+    app = _confidential(m365, m365.client_secret, instance_discovery=False)
+    first = app.acquire_token_for_client([DEFAULT])
+    again = app.acquire_token_for_client([DEFAULT])
+    _closed(app)
+    assert (first["token_source"], again["token_source"]) == ("identity_provider", "cache")
+    assert m365.tokens.check(first["access_token"]) is not None
+    assert [entry.path.rsplit("/", 1)[1] for entry in m365.log.of("login")] == ["openid-configuration", "token"]
+
+
+def test_msal_proves_itself_by_certificate(m365: Simulation) -> None:
+    """msal's own assertion, with the new thumbprint and with the old one, is accepted."""
+    pem = CERTIFICATE.public_bytes(serialization.Encoding.PEM)
+    m365.accept_certificate(pem)
+    private = KEY.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    old = CERTIFICATE.fingerprint(hashes.SHA1()).hex()
+    for credential in (
+        {"private_key": private, "public_certificate": pem.decode()},
+        {"private_key": private, "thumbprint": old},
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # msal's word on the old thumbprint
+            app = _confidential(m365, credential, instance_discovery=False)
+            result = app.acquire_token_for_client([DEFAULT])
+        _closed(app)
+        assert "access_token" in result, result
+
+
+def test_msal_hears_why_it_is_refused(m365: Simulation) -> None:
+    """A wrong secret reaches the caller as msal reports Microsoft's own refusals."""
+    app = _confidential(m365, "wrong", instance_discovery=False)
+    result = app.acquire_token_for_client([DEFAULT])
+    _closed(app)
+    assert (result["error"], result["error_codes"]) == ("invalid_client", [7000215])
+
+
+def test_msal_moves_a_refresh_token_in(m365: Simulation) -> None:
+    """A public client takes over a refresh token, finds the account in its cache, and renews silently."""
+    app = msal.PublicClientApplication(
+        m365.client_id,
+        authority=f"{m365.authority_url}/common",
+        instance_discovery=False,
+        verify=str(m365.ca_file),
+    )
+    result = app.acquire_token_by_refresh_token(m365.users[0].refresh_token, scopes=["Files.Read"])
+    [account] = app.get_accounts()
+    renewed = app.acquire_token_silent(["Files.Read"], account=account, force_refresh=True)
+    _closed(app)
+    assert account["username"] == m365.users[0].upn
+    assert renewed["token_source"] == "identity_provider"
+    assert renewed["access_token"] != result["access_token"]
+
+
+def test_msal_may_ask_for_the_instance(m365: Simulation) -> None:
+    """Instance discovery against the simulated host answers as msal expects it."""
+    discovery = f"{m365.authority_url}/common/discovery/instance"
+    app = _confidential(m365, m365.client_secret, instance_discovery=discovery)
+    result = app.acquire_token_for_client([DEFAULT])
+    _closed(app)
+    assert "access_token" in result
+
+
+def test_msal_learns_that_a_tenant_is_unknown(m365: Simulation) -> None:
+    """An unknown tenant is refused at discovery, before any secret is sent."""
+    with pytest.raises(ValueError, match="Unable to get authority configuration"):
+        _confidential(m365, m365.client_secret, tenant="elsewhere.example", instance_discovery=False)
+    assert [(entry.method, entry.status) for entry in m365.log] == [("GET", 400)]
