@@ -1,12 +1,14 @@
 """A command as a whole process: wall seconds, processor seconds, peak memory."""
 
-import os
+import json
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
+
+_LAUNCH = Path(__file__).with_name("launch.py")
 
 
 class Cost(NamedTuple):
@@ -16,18 +18,12 @@ class Cost(NamedTuple):
 
 
 def run(command: Sequence[str], environment: dict[str, str]) -> Cost:
-    """Run to the end; its output goes to stderr where it fails, and the benchmark ends."""
-    started = time.monotonic()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.stdout.close()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.monotonic() - started
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{said.decode(errors='replace')}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    """Run to the end. Where the command fails, what it said is shown and the benchmark ends."""
+    launcher = [sys.executable, "-S", str(_LAUNCH), *command]
+    done = subprocess.run(launcher, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+    return Cost(*json.loads(done.stdout))
 
 
 def in_turn(pairs: int, ours: Callable[[], Cost], theirs: Callable[[], Cost]) -> list[tuple[Cost, Cost]]:
@@ -35,10 +31,9 @@ def in_turn(pairs: int, ours: Callable[[], Cost], theirs: Callable[[], Cost]) ->
     return [(ours(), theirs()) for _ in range(pairs)]
 
 
-def ratios(pairs: list[tuple[Cost, Cost]]) -> tuple[float, float]:
-    """Ours to theirs, of medians: wall, processor."""
+def median(costs: Sequence[Cost], field: str) -> float:
+    return statistics.median(getattr(cost, field) for cost in costs)
 
-    def median(side: int, field: str) -> float:
-        return statistics.median(getattr(pair[side], field) for pair in pairs)
 
-    return median(0, "wall") / median(1, "wall"), median(0, "processor") / median(1, "processor")
+def shown(costs: Sequence[Cost]) -> str:
+    return ", ".join(f"{cost.wall:.2f}/{cost.processor:.2f}/{cost.resident:.0f}" for cost in costs)

@@ -11,7 +11,7 @@ from pathlib import Path
 from backup_core.clock import SystemClock
 from backup_core.repository.repository import Repository
 from backup_core.storage.local_folder import LocalFolderStore
-from benchmarks.measure import Cost, in_turn, ratios, run
+from benchmarks.measure import Cost, in_turn, median, run, shown
 
 PASSWORD = "a password of the benchmark"
 FILES, FILE_BYTES = 8, 128 << 20
@@ -55,12 +55,11 @@ def benchmark(pairs: int) -> None:
         def theirs() -> Cost:
             return into_fresh("theirs", ["restic", "--quiet", "backup", str(tree), "--repo"])
 
-        measured = in_turn(pairs, ours, theirs)
-        wall, processor = ratios(measured)
-        for name, side in (("drivekeep", 0), ("restic", 1)):
-            costs = ", ".join(f"{pair[side].wall:.1f}/{pair[side].processor:.1f}/{pair[side].resident:.0f}" for pair in measured)
-            stored = sum(path.stat().st_size for path in (base / ("ours", "theirs")[side]).rglob("*") if path.is_file())
-            print(f"  {name:10} wall s/processor s/peak MiB: {costs}; stored {stored >> 20} MiB")
+        ours_all, theirs_all = zip(*in_turn(pairs, ours, theirs), strict=True)
+        for name, costs in (("ours", ours_all), ("theirs", theirs_all)):
+            stored = sum(path.stat().st_size for path in (base / name).rglob("*") if path.is_file())
+            print(f"  {name:6} wall s/processor s/peak MiB: {shown(costs)}; stored {stored >> 20} MiB")
+        wall, processor = (median(ours_all, each) / median(theirs_all, each) for each in ("wall", "processor"))
         print(f"  ratio of medians, drivekeep to restic: wall {wall:.2f}, processor {processor:.2f}")
         checked = subprocess.run(
             ["restic", "--quiet", "--repo", str(base / "ours"), "check", "--read-data"], env=environment, check=False

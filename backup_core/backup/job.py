@@ -38,7 +38,7 @@ class Components:
     clock: Clock
     meter: MeteredStore
     pack_bytes: int
-    packs_in_flight: int = 2
+    packs_in_flight: int = 1  # of each batch. Two batches run side by side, and a put needs a pack's size once more
 
 
 class Reported(NamedTuple):

@@ -1,8 +1,8 @@
 """`drivekeep check`: verifies what is stored."""
 
 import argparse
-import os
 import re
+import secrets
 
 from backup_core.cli.options import settings_from
 from backup_core.cli.password import password_for
@@ -29,12 +29,12 @@ def run(arguments: argparse.Namespace) -> int:
     from backup_core.cli.progress import shown_progress
     from backup_core.maintenance.check import check
 
-    output, settings = arguments.output, settings_from(arguments)
-    place = wiring.place_for(settings, arguments.clock)
+    output, settings, clock = arguments.output, settings_from(arguments), arguments.clock
+    place = wiring.place_for(settings, clock)
     repository = wiring.open_repository(place, password_for(arguments, settings))
-    with shown_progress(output, arguments.clock) as progress:
-        share = 1.0 if arguments.read_data else arguments.read_data_subset or 0.0
-        report = check(repository, arguments.clock, os.urandom(8).hex(), progress, read_share=share)
+    share = 1.0 if arguments.read_data else arguments.read_data_subset or 0.0
+    with shown_progress(output, clock) as progress:
+        report = check(repository, clock, secrets.token_hex(8), progress, read_share=share)
     if arguments.json:
         output.document(report.to_json())
     else:

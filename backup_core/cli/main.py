@@ -20,7 +20,7 @@ from backup_core.clock import SystemClock
 from backup_core.errors import DrivekeepError, Usage
 
 # Each is a module of this package with HELP, add_arguments(parser) and run(arguments) -> exit code.
-VERBS = ("init", "backup", "snapshots", "ls", "restore", "unlock", "config", "simulate", "version")
+VERBS = ("init", "backup", "snapshots", "ls", "restore", "check", "unlock", "config", "simulate", "demo", "version")
 
 
 def main(words: Sequence[str] | None = None) -> int:

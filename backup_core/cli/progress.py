@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, a line now and then elsewhere, JSON lines with --json."""
+"""How far a long command is: a bar on a terminal, a line now and then elsewhere, JSON lines on stdout with --json."""
 
 import math
 import sys
@@ -19,11 +19,15 @@ _STATUS_SECONDS = 1
 @contextmanager
 def shown_progress(output: Output, clock: Clock) -> Iterator[Progress]:
     """The kind of progress that suits where the output goes."""
+    on_terminal = sys.stderr.isatty() and terminal_redraws()
     if output.quiet:
         yield NoProgress()
+    elif output.as_json and on_terminal and not sys.stdout.isatty():
+        with BarWithStatusLines(output, clock) as both:
+            yield both
     elif output.as_json:
         yield StatusLines(output, clock)
-    elif sys.stderr.isatty() and terminal_redraws():
+    elif on_terminal:
         with Bar(output, clock) as bar:
             yield bar
     else:
@@ -148,6 +152,7 @@ class Bar:
             TimeRemainingColumn(compact=True),
             console=self._console,
             transient=True,
+            redirect_stdout=False,  # what a command prints there is data, for whoever reads it
             get_time=clock.monotonic,
         )
         self._task = self._bar.add_task("", total=None, figures="")
@@ -197,6 +202,26 @@ class Bar:
             total=(count.bytes_total if by_bytes else count.files_total) or None,
             figures=figures,
         )
+
+
+class BarWithStatusLines(Bar):
+    """Where a program reads stdout while a person looks at the terminal: the bar for one, JSON lines for the other."""
+
+    def __init__(self, output: Output, clock: Clock) -> None:
+        super().__init__(output, clock)
+        self._lines = StatusLines(output, clock)
+
+    def stage(self, name: str, files: int = 0, bytes: int = 0) -> None:
+        super().stage(name, files, bytes)
+        self._lines.stage(name, files, bytes)
+
+    def total(self, files: int, bytes: int) -> None:
+        super().total(files, bytes)
+        self._lines.total(files, bytes)
+
+    def advance(self, files: int = 0, bytes: int = 0) -> None:
+        super().advance(files, bytes)
+        self._lines.advance(files, bytes)
 
 
 def _pause(seconds: float) -> str:

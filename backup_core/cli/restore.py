@@ -13,6 +13,8 @@ from backup_core.cli.password import password_for
 from backup_core.errors import AccessDenied, Usage
 
 if TYPE_CHECKING:
+    from backup_core.repository.repository import Repository
+    from backup_core.restore.plan import FileStep
     from backup_core.restore.summary import RestoreSummary
 
 HELP = "restore a snapshot into a folder"
@@ -60,11 +62,16 @@ def run(arguments: argparse.Namespace) -> int:
         conflict=arguments.conflict,
         verify=arguments.verify,
     )
-    with shown_progress(output, arguments.clock) as progress:
-        index = LoadedIndex.load(repository)
-        plan = plan_restore(repository, index, snapshot, request)
-        progress.stage("Restoring")
-        summary = plan.summary() if arguments.dry_run else restore(plan, repository, index, progress.advance)
+    if arguments.dry_run:
+        plan = plan_restore(repository, LoadedIndex.load(repository), snapshot, request)
+        summary = plan.summary(lambda step: _tell(output, step))
+    else:
+        threads = settings.number("DRIVEKEEP_MAX_CONCURRENT_THREADS")
+        with _locked(repository, arguments), shown_progress(output, arguments.clock) as progress:
+            progress.stage("Restoring")
+            index = LoadedIndex.load(repository)
+            plan = plan_restore(repository, index, snapshot, request)
+            summary = restore(plan, repository, index, progress.advance, threads=threads)
     _show(output, summary, arguments.dry_run)
     return summary.exit_code
 
@@ -101,4 +108,4 @@ def _show(output: Output, summary: "RestoreSummary", dry_run: bool) -> None:
         f" there already, {len(summary.files_failed)} failed"
     )
     for item in summary.files_failed:
-        output.data(f"  FAILED: {item.path} ({item.reason}) {item.message}".rstrip())
+        output.data(f"  FAILED: {item.path or '/'} ({item.reason}) {item.message}".rstrip())

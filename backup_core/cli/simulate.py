@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with _scratch_folder() as scratch, _simulation(arguments) as m365:
             if folder is not None:
-                m365.users[0].drive.mount_folder(folder)
+                m365.users[0].drive.mount_folder(folder, follow=True)
             if arguments.json:
                 arguments.output.document(_description(m365))
             else:

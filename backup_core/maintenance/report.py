@@ -33,12 +33,18 @@ class CheckReport:
     folders: int = 0
     files: int = 0
     items_affected: int = 0
+    _told: set[int] = field(default_factory=set, repr=False)
 
     @property
     def exit_code(self) -> int:
         return Damaged.exit_code if self.findings else 0
 
     def add_affected(self, what: str, remedy: str, snapshot: str, path: str) -> None:
+        """An item that cannot be restored whole; the same again, in an older snapshot, adds nothing."""
+        told = hash((what, path))
+        if told in self._told:
+            return
+        self._told.add(told)
         self.items_affected += 1
         if self.items_affected <= FILES_NAMED_MAX:
             self.findings.append(Finding(what, remedy, snapshot=snapshot, path=path))

@@ -55,7 +55,7 @@ class BlobReader:
         try:
             return self._read_at(blob_id, place)
         except (Damaged, NotFound) as error:
-            return self._read_copy(blob_id, tree, place, error)
+            return self._read_copy(blob_id, tree, error)
 
     def read_many(self, blob_ids: Iterable[bytes], tree: bool) -> Iterator[tuple[bytes, bytes]]:
         """Each id once, with its plain bytes, in the order of storage: few requests, one range in memory. As `read`."""
@@ -71,7 +71,7 @@ class BlobReader:
             if spans and _joins(spans[-1], place):
                 last = spans[-1]
                 last.blobs.append((blob_id, place))
-                spans[-1] = last._replace(length=max(last.length, end - last.offset))
+                spans[-1] = last._replace(length=end - last.offset)
             else:
                 spans.append(Range(place.pack, place.offset, place.length, tree, [(blob_id, place)]))
         return spans
@@ -124,10 +124,8 @@ class BlobReader:
             raise _damaged(blob_id, place, "Its content has another hash.")
         return plain
 
-    def _read_copy(self, blob_id: bytes, tree: bool, first: Place, error: Damaged | NotFound) -> bytes:
+    def _read_copy(self, blob_id: bytes, tree: bool, error: Damaged | NotFound) -> bytes:
         for place in self._copies(blob_id, tree) if self._copies else ():
-            if place == first:
-                continue
             try:
                 return self._read_at(blob_id, place)
             except (Damaged, NotFound):

@@ -71,7 +71,8 @@ class Packer:
 
     def abort(self) -> None:
         """End the threads: a pack that is being put is put, the others are dropped. `add` and `finish` raise then."""
-        self._error = self._error or DrivekeepError("The packer was stopped.")
+        with self._lock:  # whoever is in `add` gets through; whoever comes later raises
+            self._error = self._error or DrivekeepError("The packer was stopped.")
         self._threads.shutdown(wait=True)
 
     def _smaller(self, plain: Buffer) -> tuple[Buffer, int]:

@@ -132,16 +132,15 @@ class Walk:
             raise NotFound(f"There is no {self._path} in this snapshot.", remedy="`drivekeep ls` lists what there is.")
 
     def _root(self, pool: Executor) -> Folder:
-        root = Folder("", (), None, self._tree, "start")
-        self._read([root], pool)
-        top = root.subfolders[0] if len(root.subfolders) == 1 else None
-        if top is not None and top.node is not None and top.node.origin is not None and not any(root.files()):
-            root = Folder("", (), top.node, top.tree, "start")
-        else:
-            root.is_read = root.problem is not None
-            root.subfolders = []
-        root.part = "way" if self._asked else "start"
-        return root
+        stored = Folder("", (), None, self._tree, "start")
+        self._read([stored], pool)
+        if stored.problem is not None:
+            return stored
+        top = stored.subfolders[0] if len(stored.subfolders) == 1 and not any(stored.files()) else None
+        part: Part = "way" if self._asked else "start"
+        if top is not None and top.node is not None and top.node.origin is not None:
+            return Folder("", (), top.node, top.tree, part)
+        return Folder("", (), None, self._tree, part)
 
     def _coming(self, stack: list[Folder]) -> list[Folder]:
         """The folders to read next: those that are needed first, as many as are worth one go."""

@@ -18,6 +18,8 @@ from backup_core.settings.table import CLOUDS, PUBLIC_CLIENT_ID, SETTINGS, Setti
 
 _MASK = "********"
 _FOR_LIBRARIES = ("REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "NO_PROXY")
+# What any program needs to run and to show itself: no setting is among it, no proxy, nothing secret.
+_PLAIN = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "COLORTERM", "COLUMNS", "LINES", "NO_COLOR")
 
 
 class Origin(IntEnum):
@@ -193,6 +195,11 @@ def terminal_redraws(environment: Mapping[str, str] | None = None) -> bool:
     """Whether the terminal can move its cursor, as a progress bar needs."""
     surroundings = os.environ if environment is None else environment  # noqa: TID251 - the one reader
     return surroundings.get("TERM") not in ("dumb", "", None)
+
+
+def plain_environment() -> dict[str, str]:
+    """For a program that is started and must see no setting but those that it is given."""
+    return {name: os.environ[name] for name in _PLAIN if name in os.environ}  # noqa: TID251 - the one reader
 
 
 def config_folder(environment: Mapping[str, str], platform: str = sys.platform) -> Path:

@@ -12,7 +12,11 @@ from typing import Any
 
 import pytest
 
+from backup_core.backup.job import BackupJob, Components, Summary
+from backup_core.backup.progress import Progress
 from backup_core.cli.main import main
+from backup_core.clock import Clock
+from backup_core.errors import Usage
 from backup_core.testing.m365 import Simulation
 from backup_core.testing.m365.faults import Slow, Status
 
@@ -147,6 +151,35 @@ def test_tags_and_source_as_given(place: Path, monkeypatch: pytest.MonkeyPatch, 
     assert json.loads(capsys.readouterr().out)[0]["tags"] == ["weekly $(date)", "ä,b"]
 
 
+def test_what_was_asked_for_reaches_the_run(
+    m365: Simulation, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Folder, tags, threads and the limit (KiB/s) are handed on; what a dry run works with cannot be changed at all."""
+    assert _backup(capsys, "--path", "/Documents/")[1]["files_new"] == 1
+    seen: list[Any] = []
+    limits: list[float] = []
+
+    def back_up(job: BackupJob, parts: Components, progress: Progress) -> Summary:
+        seen.append((job, parts))
+        return Summary(source=job.source, mode="delta", account="ada", suspicious=True)
+
+    def rate_limit(bytes_per_second: float, clock: Clock) -> None:
+        limits.append(bytes_per_second)
+
+    monkeypatch.setattr("backup_core.backup.runner.back_up", back_up)
+    monkeypatch.setattr("backup_core.graph.rate_limit.RateLimit", rate_limit)
+    monkeypatch.setenv("DRIVEKEEP_MAX_CONCURRENT_THREADS", "3")
+    words = ["-dry-run", "--path", "/A/B/", "-tag", "x", "-tag", "y", "--limit-download", "2.5"]
+    assert _backup(capsys, *words)[0] == 4
+    (job, parts), *_ = seen
+    assert (job.root_path, job.tags, job.threads, job.dry_run) == ("A/B", ("x", "y"), 3, True)
+    assert job.drive.id == m365.users[0].drive.id
+    assert limits == [2560.0]
+    for store in (parts.repository.store, parts.repository.content_store):
+        with pytest.raises(Usage):
+            store.put_new("data/aa/aa", b"")
+
+
 def test_a_failed_item_is_three_and_is_named(m365: Simulation, place: Path, capsys: Capture) -> None:
     """A file that cannot be had makes the run incomplete: 3, with the item in JSON and in words."""
     m365.users[0].drive.put_file("/bad.exe", b"x")
@@ -228,6 +261,31 @@ def test_restore_options_are_handed_on(place: Path, tmp_path: Path, capsys: Capt
     assert main([*words, "--conflict", "fail"]) == 1
     assert main([*words, "--conflict", "overwrite", "--verify"]) == 0
     assert (target / "b.txt").read_bytes() == b"more"
+
+
+@pytest.mark.parametrize(
+    ("words", "read"), [([], False), (["--read-data"], True), (["--read-data-subset", "100%"], True)]
+)
+def test_check_finds_damage(words: list[str], read: bool, place: Path, capsys: Capture) -> None:
+    """A sound repository is 0. A flipped byte in a pack is 14, but only where packs are read; a lost one always."""
+    assert _backup(capsys)[0] == 0
+    command = ["check", "--json", *words]
+    assert main(command) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (summary["message_type"], summary["ok"], summary["files"]) == ("summary", True, 2)
+    assert (summary["packs_read"] > 0) == read
+    packs = [path for path in (place / "data").rglob("*") if path.is_file()]
+    pack = min(packs, key=lambda path: path.stat().st_size)
+    data = bytearray(pack.read_bytes())
+    data[3] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+    if read:
+        assert main(command) == 14
+    pack.unlink()
+    assert main(command) == 14
+    assert main(["check", *words]) == 14
+    assert "Damage was found." in capsys.readouterr().out
 
 
 def test_restore_into_a_zip_is_refused_by_name(place: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from backup_core.backup.progress import NoProgress, Progress
 from backup_core.cli.output import Output
-from backup_core.cli.progress import Bar, Count, PlainLines, StatusLines, shown_progress
+from backup_core.cli.progress import Bar, BarWithStatusLines, Count, PlainLines, StatusLines, shown_progress
 from backup_core.testing.fake_clock import FakeClock
 
 
@@ -68,18 +68,27 @@ def test_a_new_stage_counts_from_zero() -> None:
 
 
 def test_the_kind_suits_where_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing with -q, JSON with --json, a bar on a terminal, lines in a pipe and on a dumb terminal."""
+    """Nothing with -q, JSON with --json, a bar on a terminal, lines in a pipe and on a dumb terminal.
+
+    With --json a bar comes as well, unless the JSON goes to the terminal too, where they would run into each other.
+    """
     clock = FakeClock()
 
-    def kind(output: Output, *, terminal: bool = False, term: str = "xterm") -> type[Progress]:
+    def kind(
+        output: Output, *, terminal: bool = False, out_too: bool = False, term: str = "xterm"
+    ) -> type[Progress]:
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", _Terminal() if terminal else io.StringIO())
+            patch.setattr(sys, "stdout", _Terminal() if out_too else io.StringIO())
             patch.setenv("TERM", term)
             with shown_progress(output, clock) as progress:
                 return type(progress)
 
     assert kind(Output(quiet=True, as_json=True)) is NoProgress
-    assert kind(Output(as_json=True), terminal=True) is StatusLines
+    assert kind(Output(as_json=True)) is StatusLines
+    assert kind(Output(as_json=True), terminal=True) is BarWithStatusLines
+    assert kind(Output(as_json=True), terminal=True, term="dumb") is StatusLines
+    assert kind(Output(as_json=True), terminal=True, out_too=True) is StatusLines
     assert kind(Output(), terminal=True) is Bar
     assert kind(Output()) is PlainLines
     assert kind(Output(), terminal=True, term="dumb") is PlainLines
@@ -102,6 +111,27 @@ def test_the_bar_leaves_nothing_but_messages(monkeypatch: pytest.MonkeyPatch) ->
     assert "Microsoft asked us to wait 31 s" in shown
     assert "[red]a/b\\x07" in shown
     assert "\x1b[31mS" not in shown and "\x07" not in shown
+
+
+def test_a_bar_and_status_lines_keep_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal gets the bar and the wait, once; stdout nothing but JSON lines, even while the bar is drawn."""
+    terminal, pipe, clock = _Terminal(), io.StringIO(), FakeClock()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stdout", pipe)
+    monkeypatch.setenv("TERM", "xterm")
+    with BarWithStatusLines(Output(as_json=True), clock) as both:
+        both.stage("Saving", files=1)
+        both.total(2, 10)
+        clock.advance(2)
+        both.advance(files=1, bytes=5)
+        both.waiting(31)
+        both._bar.refresh()
+        shown = terminal.getvalue()
+    (line,) = pipe.getvalue().splitlines()
+    status = json.loads(line)
+    assert (status["stage"], status["files_done"], status["files_total"], status["bytes_total"]) == ("Saving", 1, 2, 10)
+    assert "1 files  5 B" in shown and "{" not in shown
+    assert shown.count("asked us to wait") == 1
 
 
 def test_no_color_draws_the_bar_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,13 @@ def test_init_leaves_what_is_there(repository: Repository, place: Path, capsys: 
 
 # -- where and with which password -----------------------------------------------------------------------------------
 
-_OPENING = [["snapshots"], ["ls", "latest"], ["unlock"], ["restore", "latest", "--target", "/nowhere/at/all"]]
+_OPENING = [
+    ["snapshots"],
+    ["ls", "latest"],
+    ["check"],
+    ["unlock"],
+    ["restore", "latest", "--target", "/nowhere/at/all"],
+]
 
 
 @pytest.mark.parametrize("words", _OPENING)

@@ -16,7 +16,6 @@ from backup_core.drive_state import paged_map, segments
 from backup_core.drive_state.paged_map import PagedMap, SavedMap
 from backup_core.drive_state.segments import LeafPlace, Segments, StateDamaged
 from backup_core.drive_state.sorted_parts import SortedParts
-from backup_core.errors import AlreadyExists, Temporary
 from backup_core.repository.crypto import Keys
 from backup_core.repository.layout import SEGMENTS
 from backup_core.storage.memory import MemoryStore
@@ -136,20 +135,32 @@ def test_leaves_split_and_stay_within_their_size() -> None:
         assert len(stored.load().get_many(map(key_of, range(1000)))) == 1000
 
 
-def test_a_merge_rewrites_only_as_many_leaves_as_it_must() -> None:
-    """The fullest leaves go first, until few enough records wait; the others are not touched."""
+def test_a_merge_rewrites_the_fullest_leaves_and_no_more_than_it_must() -> None:
+    """Where twelve records wait in one leaf and one each in many others, that one leaf is enough."""
     with shrunk():
         stored = Stored().filled(600)
         before = set(stored.leaves())
         each = stored.load()
-        crowded = [key for key in map(key_of, range(10_000, 20_000)) if key < key_of(0)[:1] + b"\x40"][:8]
-        spread = [key_of(number) for number in range(30_000, 30_012)]
+        lowest = sorted(map(key_of, range(600)))[0]
+        crowded = [lowest[:8] + bytes([number]) * 8 for number in range(12)]
+        spread = [key for key in map(key_of, range(30_000, 30_100)) if key[0] > 0x20][:14]
         for key in spread + crowded:
             each.put(key, value_of(1))
         stored.save(each)
-        assert len(before - set(stored.leaves())) <= 4
-        assert len(stored.saved.pending) // 32 <= 16
-        assert each.get_many(spread + crowded) == dict.fromkeys(spread + crowded, value_of(1))
+        assert len(before - set(stored.leaves())) == 1
+        assert [each.waiting(key) for key in spread + crowded] == [True] * 14 + [False] * 12
+        assert stored.load().get_many(spread + crowded) == dict.fromkeys(spread + crowded, value_of(1))
+
+
+def test_what_waits_is_stored_in_order() -> None:
+    """The same changes make the same head, in whatever order they came."""
+    roots = set()
+    for numbers in (range(10), range(9, -1, -1)):
+        each = Stored().load()
+        for number in numbers:
+            each.put(key_of(number), value_of(number))
+        roots.add(each.saved().pending)
+    assert roots == {b"".join(key + value for key, value in sorted((key_of(n), value_of(n)) for n in range(10)))}
 
 
 def test_few_changes_read_and_write_no_leaf() -> None:
@@ -213,6 +224,37 @@ def test_near_leaves_are_read_in_one_request_and_only_once() -> None:
     assert store.requests == before + 1
     assert len(each.get_many(map(key_of, range(2000)))) == 2000
     assert store.requests == before + 1
+
+
+def test_memory_is_bounded_by_the_leaves_that_are_kept() -> None:
+    """A map far larger than memory can be asked through; what was read long ago is read again."""
+    with shrunk():
+        store = MeteredStore(MemoryStore())
+        stored = Stored(store).filled(600)
+        each = stored.load()
+        keys = sorted(map(key_of, range(600)))
+        for key in keys:
+            each.get_many([key])
+        before = store.requests
+        each.get_many([keys[-1]])
+        assert store.requests == before
+        each.get_many([keys[0]])
+        assert store.requests == before + 1
+
+
+def test_no_request_is_longer_than_the_limit() -> None:
+    """Neighbours are joined only so far: what is read at once must fit into memory, many times over."""
+    lengths = []
+
+    class Watched(MemoryStore):
+        def get_range(self, name: str, offset: int, length: int) -> bytes:
+            lengths.append(length)
+            return super().get_range(name, offset, length)
+
+    with shrunk():
+        stored = Stored(Watched()).filled(600)
+        assert len(stored.load().get_many(map(key_of, range(600)))) == 600
+    assert 3000 - 640 - 52 < max(lengths) <= 3000
 
 
 def test_ranges_of_one_call_are_read_at_the_same_time() -> None:
@@ -328,34 +370,6 @@ def test_a_leaf_in_a_segment_that_no_head_names_is_refused() -> None:
     saved = SavedMap(places=struct.pack("<3I", 3, 0, 100))
     with pytest.raises(StateDamaged):
         PagedMap(b"item", 16, 16, Segments(MemoryStore(), KEYS), saved).get_many([bytes(16)])
-
-
-def test_a_segment_whose_reply_was_lost_is_our_own() -> None:
-    """A second put of the same bytes is success; other bytes under our name are not."""
-
-    class Lossy(MemoryStore):
-        failures = 1
-
-        def put_new(self, name: str, data) -> None:
-            super().put_new(name, data)
-            if self.failures:
-                self.failures -= 1
-                raise Temporary("The reply was lost.")
-
-    store = Lossy()
-    some = Segments(store, KEYS)
-    place = some.write(b"item", 0, b"records")
-    with pytest.raises(Temporary):
-        some.close()
-    some.close()
-    assert Segments(store, KEYS, some.ids).read(b"item", {place: 0}) == {place: b"records"}
-
-    store.put_new(SEGMENTS + (b"\7" * 8).hex(), b"somebody else's")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segments.os, "urandom", lambda count: b"\7" * count)
-        some.write(b"item", 0, b"records")
-    with pytest.raises(AlreadyExists):
-        some.close()
 
 
 def test_a_record_of_another_width_is_a_mistake_of_ours() -> None:

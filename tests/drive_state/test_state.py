@@ -10,14 +10,12 @@ from backup_core.drive_state import state as state_module
 from backup_core.drive_state.head import FORMAT, Head, Retry, Totals, choose_head, save_head
 from backup_core.drive_state.paged_map import SavedMap
 from backup_core.drive_state.segments import StateDamaged
-from backup_core.drive_state.state import DriveState, tree_place, tree_record
-from backup_core.drive_state.stock import take_stock
-from backup_core.errors import AlreadyExists, Damaged, Temporary, Usage
+from backup_core.drive_state.state import DriveState
+from backup_core.errors import AlreadyExists, Temporary, Usage
 from backup_core.repository import compression
 from backup_core.repository.blobs import Place
 from backup_core.repository.crypto import Keys
-from backup_core.repository.index import save_index
-from backup_core.repository.layout import HEADS, SEGMENTS, head_name, index_name, snapshot_name
+from backup_core.repository.layout import HEADS, SEGMENTS, head_name, snapshot_name
 from backup_core.repository.pack import Pack, PackedBlob
 from backup_core.repository.repository import Repository
 from backup_core.repository.snapshot import Snapshot, load_snapshots, save_snapshot
@@ -158,6 +156,14 @@ def test_a_head_that_is_not_what_was_written_is_passed_over(repository: Reposito
     }
     replace(repository.store, name, bad[harm])
     assert choose_head(repository) == (first, 2)
+
+
+def test_an_older_head_under_a_newer_number_is_passed_over(repository: Repository) -> None:
+    """Copying an old head to the front does not take the drive back in time."""
+    run(repository, "t1")
+    second = run(repository, "t2")
+    repository.store.put_new(head_name(3), repository.store.get(head_name(1)))
+    assert choose_head(repository) == (second, 3)
 
 
 def test_a_newer_format_stops_the_run(repository: Repository) -> None:
@@ -315,6 +321,23 @@ def test_a_long_retry_list_lies_beside_the_head(repository: Repository, monkeypa
     assert run(repository, "t4", retry={}).retry == {}
 
 
+def test_a_long_retry_list_is_found_when_segments_before_it_fall_out_of_use(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Segments are numbered anew in every head, and the list's place with them."""
+    monkeypatch.setattr(state_module, "RETRIES_IN_HEAD", 0)
+    monkeypatch.setattr("backup_core.drive_state.paged_map.PENDING_RECORDS", 0)
+    run(repository, "t1")
+    monkeypatch.setattr("backup_core.drive_state.paged_map.PENDING_RECORDS", 100)
+    second = run(repository, "t2", retry={"01": Retry("locked")})
+    monkeypatch.setattr("backup_core.drive_state.paged_map.PENDING_RECORDS", 0)
+    third = run(repository, "t3")
+    assert second.retry_place is not None
+    assert third.retry_place is not None
+    assert (second.retry_place[0], third.retry_place[0]) == (1, 0)
+    assert DriveState.open(repository).retry() == {"01": Retry("locked")}
+
+
 def test_a_damaged_retry_list_is_an_error(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     """Items that wait for another try are not silently forgotten."""
     monkeypatch.setattr(state_module, "RETRIES_IN_HEAD", 0)
@@ -323,89 +346,3 @@ def test_a_damaged_retry_list_is_an_error(repository: Repository, monkeypatch: p
     replace(repository.store, name, repository.store.get(name)[:-1])
     with pytest.raises(StateDamaged):
         DriveState.open(repository).retry()
-
-
-# -- taking stock ----------------------------------------------------------------------------------------------------
-
-
-def pack_of(name: str, *blobs: str) -> Pack:
-    """A pack of tree blobs (names in capitals) and data blobs."""
-    packed = [PackedBlob(digest(each), each.isupper(), 10 * n, 10, 0) for n, each in enumerate(blobs)]
-    return Pack(digest(name), packed, 0)
-
-
-def known(state: DriveState) -> set[str]:
-    names = "abcdefABCDEF"
-    found = state.tree_places(digest(each) for each in names).keys()
-    found |= state.data.get_many(digest(each) for each in names).keys()
-    return {each for each in names if digest(each) in found}
-
-
-def test_index_files_of_others_are_read_once(repository: Repository) -> None:
-    """What a run that died, or stock restic, has stored is known; what is known is not read again."""
-    run(repository, "t1")
-    ids = save_index(repository, [pack_of("p1", "A", "a"), pack_of("p2", "b")])
-    state = DriveState.open(repository)
-    take_stock(repository, state)
-    assert known(state) == set("Aab")
-    commit(repository, state, "t2")
-    ids += save_index(repository, [pack_of("p3", "B")])
-    metered = MeteredStore(repository.store)
-    state = DriveState.open(repository_in(metered))
-    before = metered.requests
-    take_stock(repository_in(metered), state)
-    assert metered.requests == before + 2  # the listing and the one new file
-    assert known(state) == set("AabB")
-    assert state.indexes == set(ids)
-    assert state.tree_places([digest("B")]) == {digest("B"): Place(digest("p3"), 0, 10, 0)}
-
-
-def test_after_a_prune_only_what_is_still_there_is_known(repository: Repository) -> None:
-    """A covered index file that is gone leads to maps made anew; a chunk that was pruned is never taken for stored."""
-    old = save_index(repository, [pack_of("p1", "A", "a", "B", "b")])
-    state = DriveState.open(repository)
-    take_stock(repository, state)
-    state.items.put(b"i" * 16, b"p" * 16)
-    commit(repository, state, "t1")
-    repository.store.delete(index_name(old[0]))
-    new = save_index(repository, [pack_of("p9", "B", "b"), pack_of("p8", "c")])
-    state = DriveState.open(repository)
-    take_stock(repository, state)
-    assert known(state) == set("Bbc")
-    assert state.indexes == set(new)
-    assert state.tree_places([digest("B")])[digest("B")].pack == digest("p9")
-    assert state.items.get_many([b"i" * 16]) == {b"i" * 16: b"p" * 16}
-    commit(repository, state, "t2")
-    again = DriveState.open(repository)
-    take_stock(repository, again)
-    assert known(again) == set("Bbc")
-
-
-def test_a_repository_whose_index_is_gone_holds_nothing(repository: Repository) -> None:
-    """All index files removed: nothing is taken for stored."""
-    ids = save_index(repository, [pack_of("p1", "A", "a")])
-    state = DriveState.open(repository)
-    take_stock(repository, state)
-    commit(repository, state, "t1")
-    repository.store.delete(index_name(ids[0]))
-    state = DriveState.open(repository)
-    take_stock(repository, state)
-    assert known(state) == set()
-    assert state.indexes == set()
-
-
-def test_a_damaged_index_file_stops_the_run(repository: Repository) -> None:
-    """Nobody guesses what a damaged index said."""
-    ids = save_index(repository, [pack_of("p1", "A")])
-    replace(repository.store, index_name(ids[0]), b"damaged")
-    with pytest.raises(Damaged):
-        take_stock(repository, DriveState.open(repository))
-
-
-def test_a_tree_record_is_76_bytes() -> None:
-    """Pack id, offset, length and raw length, little-endian, beside the key of 32 bytes."""
-    blob = PackedBlob(digest("A"), True, 1, 2, 3)
-    record = tree_record(digest("p"), blob)
-    assert record == digest("p") + b"\1\0\0\0\2\0\0\0\3\0\0\0"
-    assert len(blob.id) + len(record) == 76
-    assert tree_place(record) == Place(digest("p"), 1, 2, 3)

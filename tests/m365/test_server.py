@@ -1,6 +1,7 @@
 """One origin over real TLS: what a client may rely on, and what a scripted fault does to it."""
 
 import contextlib
+import json
 import socket
 import ssl
 import threading
@@ -99,6 +100,23 @@ def test_connections_are_kept(origin: _Origin) -> None:
     received = _exchange(origin, request * 20 + last)
     assert received.count(b"HTTP/1.1 200 OK") == 21
     assert received.count(b"connection: close") == 1
+
+
+def test_an_old_client_gets_one_answer(origin: _Origin) -> None:
+    """HTTP/1.0 knows no kept connections: the answer ends with its own."""
+    received = _exchange(origin, b"GET /x HTTP/1.0\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert b"connection: close" in received
+
+
+def test_bodies_and_requests_do_not_run_into_each_other(origin: _Origin) -> None:
+    """Requests that arrive in one packet are told apart by their lengths, and a body that comes in pieces is whole."""
+    posts = b"POST /%d HTTP/1.1\r\nContent-Length: %d\r\n\r\n%s"
+    last = b"POST /3 HTTP/1.1\r\nConnection: close\r\nContent-Length: 200000\r\n\r\n" + b"c" * 200_000
+    received = _exchange(origin, posts % (1, 5, b"first") + posts % (2, 6, b"second") + last)
+    seen = [json.loads(part.partition(b"\r\n\r\n")[2]) for part in received.split(b"HTTP/1.1 200 OK")[1:]]
+    assert [asked["body"] for asked in seen] == ["first", "second", "c" * 200_000]
+    assert [(asked["method"], asked["path"]) for asked in seen] == [("POST", "/1"), ("POST", "/2"), ("POST", "/3")]
 
 
 @pytest.mark.parametrize(("first", "count"), [(0, 3_000_001), (5, 1), (2_999_999, 100), (250_000, 600_000), (7, 0)])

@@ -151,7 +151,15 @@ def test_outside_the_proxy_links_name_this_machine(m365: Simulation) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://example.org/", "https://graph.microsoft.com:8443/", "https://localhost/", "http://example.org/"]
+    "url",
+    [
+        "https://example.org/",
+        "https://graph.microsoft.com:8443/",
+        "https://not-graph.microsoft.com/",
+        "https://graph.microsoft.com.example.org/",
+        "https://localhost/",
+        "http://example.org/",
+    ],
 )
 def test_the_proxy_refuses_the_rest_of_the_world(m365: Simulation, url: str) -> None:
     """No other host, no other port, no plain HTTP: 403, and the refusal is remembered."""

@@ -1,13 +1,16 @@
 """Where files are cut: the same place for ever, whatever pieces they come in."""
 
 import hashlib
+import importlib.util
 import random
+import sys
 from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backup_core.errors import DrivekeepError
 from backup_core.repository.chunker import MAX_BYTES, MIN_BYTES, WINDOW_BYTES, cut
 
 STREAM = random.Random(11).randbytes(40 << 20)
@@ -89,3 +92,13 @@ def test_an_insertion_moves_only_near_cuts() -> None:
 
     before, after = ids(STREAM), ids(b"a new line\n" + STREAM)
     assert len(after - before) <= 2
+
+
+def test_without_its_compiled_half_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation with the slow fastcdc is refused at once, not noticed after a day of backing up."""
+    spec = importlib.util.find_spec("backup_core.repository.chunker")
+    assert spec is not None
+    assert spec.loader is not None
+    monkeypatch.setitem(sys.modules, "fastcdc.fastcdc_cy", None)
+    with pytest.raises(DrivekeepError, match="compiled half"):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))

@@ -23,7 +23,6 @@ _WORDINGS = {
     ),
     70000: _Wording("invalid_grant", 400, "The provided value for the 'refresh_token' is not valid."),
     70003: _Wording("unsupported_grant_type", 400, "The app requested an unsupported grant type '{}'."),
-    70011: _Wording("invalid_scope", 400, "The provided value for the input parameter 'scope' is not valid: '{}'."),
     90002: _Wording("invalid_request", 400, "Tenant '{}' not found. Check that you have the correct tenant ID."),
     500011: _Wording("invalid_resource", 400, "The resource principal named '{}' was not found in the tenant."),
     700016: _Wording("unauthorized_client", 400, "Application with identifier '{}' was not found in the directory."),

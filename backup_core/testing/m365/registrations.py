@@ -32,9 +32,6 @@ class Registrations:
     def __init__(self, *registrations: Registration) -> None:
         self._by_id = {registration.client_id: registration for registration in registrations}
 
-    def add(self, registration: Registration) -> None:
-        self._by_id[registration.client_id] = registration
-
     def find(self, client_id: str) -> Registration | None:
         registration = self._by_id.get(client_id.lower())
         return registration if registration is not None and registration.enabled else None

@@ -145,9 +145,8 @@ class SignIn:
             return True
         if form.get("client_assertion_type") != ASSERTION_TYPE:
             raise Refused(900144, "client_assertion_type")
-        names = {tenant_id, self._directory.tenant.domain} if tenant_id == self._directory.tenant.id else {tenant_id}
-        tenants = [name for name in (*names, *_SHARED_TENANTS) if name]
-        audiences = {f"{self._login_url()}/{name}/{end}" for name in tenants for end in ("oauth2/v2.0/token", "v2.0")}
+        names, ends = self._names_of(tenant_id), ("oauth2/v2.0/token", "v2.0")
+        audiences = {f"{self._login_url()}/{name}/{end}" for name in names for end in ends}
         check_assertion(assertion or "", app.client_id, app.certificates, audiences, self._clock.now())
         return True
 
@@ -187,6 +186,10 @@ class SignIn:
         if name.lower() in _SHARED_TENANTS:
             return None
         raise Refused(90002, name)
+
+    def _names_of(self, tenant_id: str | None) -> tuple[str, ...]:
+        tenant = self._directory.tenant
+        return (tenant.id, tenant.domain) if tenant_id == tenant.id else _SHARED_TENANTS
 
     def _id_token(self, user: User, app: Registration, session: Session) -> str:
         now = int(self._clock.now().timestamp())
