@@ -41,8 +41,9 @@ def commit_snapshot(run: Run, progress: Progress) -> Summary | None:
     try:
         new = NewTree(run.trees, prepared.scratch, prepared.old, prepared.shape, packer, run.whole)
         root_tree = new.write()
-        totals = _totals(run, prepared, new)
-        summary = _summary(run, prepared, new, report, totals)
+        deleted = prepared.deleted()
+        totals = _totals(run, new, deleted)
+        summary = _summary(run, prepared, new, report, totals, deleted.files)
         tree = b"".join(_top_tree(run, prepared, root_tree, summary).parts())
         tree_id = hashlib.sha256(tree).digest()
         if run.trees.is_new(tree_id):
@@ -64,11 +65,11 @@ def is_suspicious(files_before: int, changed_or_gone: int) -> bool:
     return files_before >= SUSPICIOUS_FROM_FILES and 2 * changed_or_gone > files_before
 
 
-def _totals(run: Run, prepared: Prepared, new: NewTree) -> Totals:
+def _totals(run: Run, new: NewTree, deleted: Totals) -> Totals:
     """Of the new snapshot: what an enumeration has counted, or what a delta adds to the last one's."""
     if run.whole:
         return Totals(new.counted.files, new.counted.folders, new.counted.size)
-    before, deleted = run.state.head.totals, prepared.deleted()
+    before = run.state.head.totals
     return Totals(
         before.files + new.counted.files - deleted.files,
         before.folders + new.counted.folders - deleted.folders,
@@ -76,11 +77,11 @@ def _totals(run: Run, prepared: Prepared, new: NewTree) -> Totals:
     )
 
 
-def _summary(run: Run, prepared: Prepared, new: NewTree, report: Report, totals: Totals) -> Summary:
+def _summary(run: Run, prepared: Prepared, new: NewTree, report: Report, totals: Totals, files_deleted: int) -> Summary:
     summary = run.empty_summary()
     counted = new.counted
     summary.files_new, summary.files_changed = counted.files_new, counted.files_changed
-    summary.folders_new, summary.files_deleted = counted.folders_new, prepared.deleted().files
+    summary.folders_new, summary.files_deleted = counted.folders_new, files_deleted
     summary.files_total, summary.bytes_total = totals.files, totals.bytes
     summary.files_unmodified = totals.files - counted.files_new - counted.files_changed
     summary.items_skipped, summary.items_failed = report.skipped, report.failed

@@ -1,6 +1,7 @@
 """Bytes of a file into chunks, and chunks that are not stored yet into packs."""
 
 import hashlib
+import mmap
 import threading
 from collections.abc import Callable, Iterable
 
@@ -35,8 +36,8 @@ class Claims:
 
 
 def window() -> memoryview:
-    """A buffer for `save_content`; pages that are never filled cost no memory."""
-    return memoryview(bytearray(chunker.WINDOW_BYTES))
+    """A buffer for `save_content`. Small files never touch most of it, and untouched pages cost no memory."""
+    return memoryview(mmap.mmap(-1, chunker.WINDOW_BYTES))
 
 
 def save_content(read: Reader, buffer: memoryview, claims: Claims, packer: Packer) -> tuple[list[bytes], int]:

@@ -1,7 +1,7 @@
 """A plan seen against the last snapshot: every item with its old node and a decision, and the shape of the new tree."""
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from backup_core.backup.new_tree import Shape
@@ -85,35 +85,24 @@ class Prepared:
 
     def deleted(self) -> Totals:
         """What the last snapshot has and the new one has not."""
-        if self._whole:
-            return self._sum(self.scratch.old_not_placed())
-        return self._sum(self._deleted_by_delta())
+        return Totals(*self.scratch.old_not_placed()) if self._whole else self._deleted_by_delta()
 
     def before(self) -> Totals:
         """Of the last snapshot: as the state has it, or counted from its trees where all of them were read."""
-        return self._sum(self.scratch.old_sizes()) if self._whole else self._state.head.totals
+        return Totals(*self.scratch.old_sums()) if self._whole else self._state.head.totals
 
-    def _sum(self, nodes: Iterable[tuple[bool, int]]) -> Totals:
-        files = folders = size = 0
-        for is_folder, bytes_ in nodes:
-            files += not is_folder
-            folders += is_folder
-            size += bytes_
-        return Totals(files=files, folders=folders, bytes=size)
-
-    def _deleted_by_delta(self) -> Iterator[tuple[bool, int]]:
+    def _deleted_by_delta(self) -> Totals:
         """A folder's tombstone speaks for everything below it, but for what was moved out in the same delta."""
-        counted: set[bytes] = set()
+        found: dict[bytes, tuple[bool, int]] = {}  # key -> (folder?, size): a tombstone of its own may follow
         for planned in self.scratch.with_action(Action.GONE):
             if planned.old is None:
                 continue
-            nodes = [(planned.key, planned.old)]
+            found[planned.key] = planned.old.type == "dir", planned.old.size
             if planned.old.subtree:
-                nodes += self.old.below(planned.old.subtree, self.scratch.is_placed)
-            for key, node in nodes:
-                if key not in counted:
-                    counted.add(key)
-                    yield node.type == "dir", node.size
+                below = self.old.below(planned.old.subtree, self.scratch.is_placed)
+                found |= {key: (node.type == "dir", node.size) for key, node in below}
+        folders = sum(is_folder for is_folder, _ in found.values())
+        return Totals(len(found) - folders, folders, sum(size for _, size in found.values()))
 
     def _take_in(self, log: RunLog, root: bytes) -> None:
         for number, part in log.plan_parts():

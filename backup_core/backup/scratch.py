@@ -32,6 +32,8 @@ _PLANNED = (
     "FROM item LEFT JOIN old USING (key) LEFT JOIN saved USING (key) WHERE "
 )
 
+_SUMS = "SELECT sum(NOT folder), sum(folder), sum(size) FROM old "
+
 _ITEM = msgspec.msgpack.Decoder(DriveItem)
 _SAVED = msgspec.msgpack.Decoder(SavedFile)
 _NODE = msgspec.json.Decoder(Node)
@@ -204,17 +206,17 @@ class Scratch:
         found: bytes = row[0]
         return found
 
-    def old_not_placed(self) -> Iterator[tuple[bool, int]]:
-        """Of an enumeration: (folder?, size) of what the last snapshot has and the new one has not."""
-        for folder, size in self._base.execute(
-            "SELECT folder, size FROM old LEFT JOIN item USING (key) WHERE action IS NULL OR action = ?",
-            (int(Action.GONE),),
-        ):
-            yield bool(folder), size
+    def old_not_placed(self) -> tuple[int, int, int]:
+        """Files, folders and bytes that the last snapshot has and an enumeration has not."""
+        return self._sums("LEFT JOIN item USING (key) WHERE action IS NULL OR action = ?", Action.GONE)
 
-    def old_sizes(self) -> Iterator[tuple[bool, int]]:
-        for folder, size in self._base.execute("SELECT folder, size FROM old"):
-            yield bool(folder), size
+    def old_sums(self) -> tuple[int, int, int]:
+        """Files, folders and bytes of the last snapshot, where all of it was read."""
+        return self._sums("")
+
+    def _sums(self, condition: str, *values: int) -> tuple[int, int, int]:
+        row = self._base.execute(_SUMS + condition, values).fetchone()
+        return row[0] or 0, row[1] or 0, row[2] or 0
 
     def old_places(self) -> Iterator[tuple[bytes, bytes]]:
         """Key and parent of every node of the last snapshot that was read."""

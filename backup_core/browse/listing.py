@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from backup_core.errors import Damaged, NotFound
 from backup_core.repository import go_json
-from backup_core.repository.blobs import LoadedIndex
 from backup_core.repository.node import Node, Verdict
+from backup_core.repository.readable_index import load_readable_index
 from backup_core.repository.repository import Repository
 from backup_core.repository.snapshot import Snapshot
 from backup_core.repository.walk import Walk
@@ -27,17 +27,19 @@ def list_items(repository: Repository, snapshot: Snapshot, path: str = "") -> It
     is in it.
 
     NotFound where there is no such path. A folder whose list is damaged or gone does not hide the others: what is wrong
-    with it is raised at the end.
+    with it is raised at the end. (An index file that is damaged may be the reason, and is raised in its place.)
     """
-    problem: Damaged | NotFound | None = None
-    for folder in Walk(repository, LoadedIndex.load(repository, trees_only=True), snapshot.tree, path.strip("/")):
+    problems: list[Damaged | NotFound] = []
+    index = load_readable_index(repository, lambda _id, error: problems.append(error), trees_only=True)
+    for folder in Walk(repository, index, snapshot.tree, path.strip("/")):
         if folder.part == "below" and folder.node is not None:
             yield _listed(folder.path, folder.node)
         for item in folder.files():
             yield _listed(*item)
-        problem = problem or folder.problem
-    if problem is not None:
-        raise problem
+        if folder.problem is not None:
+            problems.append(folder.problem)
+    if problems:
+        raise problems[0]
 
 
 def _listed(path: str, node: Node) -> Listed:

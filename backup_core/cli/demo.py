@@ -27,7 +27,7 @@ HELP = "show the whole thing with a simulated Microsoft 365 on this machine"
 _LOCATION = "azure:demo:/alex"
 _NAMED_MAX = 20  # differences that are named to a person; --json has all of them
 
-_CAPTION = "dedup: bytes / stored (equal parts are stored once, and compressed) · Graph, store: requests"
+_CAPTION = "dedup: bytes / stored, compression included; Graph and store: requests; seconds: from start to end"
 _NEXT = """\
 Next, with a real account (the README has the steps to register an app):
 
@@ -58,7 +58,7 @@ class Row(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--drive", metavar="FOLDER", help="show this folder's files as the drive; nothing in it changes")
+    parser.add_argument("--drive", metavar="FOLDER", help="show this folder as the drive; nothing in it is changed")
     parser.add_argument("--keep", action="store_true", help="leave what was stored and restored, and say where")
 
 
@@ -125,13 +125,15 @@ class _Story:
         from rich import box
         from rich.table import Table
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=_CAPTION, caption_justify="left")
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
         table.add_column("run", no_wrap=True)
         for heading in ("files", "bytes", "stored", "dedup", "Graph", "store", "seconds"):
             table.add_column(heading, justify="right", no_wrap=True)
         for row in rows:
             table.add_row(*_cells(row))
+        self._console.print()
         self._console.print(table, soft_wrap=False)
+        self._console.print(_CAPTION, style="dim")
 
 
 class _Demo:
@@ -194,7 +196,8 @@ class _Demo:
                 ran.seconds,
             )
         )
-        self._story.say(_backed_up(summary))
+        for line in _backed_up(summary):
+            self._story.say(line)
         return str(summary["snapshot_id"])
 
     def _restore(self, snapshot: str, target: str, expected: "Mapping[str, Entry]") -> None:
@@ -257,10 +260,10 @@ def _settings(azurite: "Azurite", m365: "Simulation") -> dict[str, str]:
     }
 
 
-def _backed_up(summary: dict[str, Any]) -> str:
-    moved = f"{size_text(summary['bytes_downloaded'])} downloaded, {size_text(summary['bytes_added'])} stored"
+def _backed_up(summary: dict[str, Any]) -> Iterator[str]:
     files = ", ".join(f"{summary[f'files_{kind}']} {kind}" for kind in ("new", "changed", "unmodified", "deleted"))
-    return f"Snapshot {summary['snapshot_id'][:8]}: files {files}; {moved}"
+    yield f"Snapshot {summary['snapshot_id'][:8]}: files {files}"
+    yield f"{size_text(summary['bytes_downloaded'])} downloaded, {size_text(summary['bytes_added'])} stored"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -278,6 +281,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _conclude(story: _Story, differences: list[str], *, own_files: bool) -> None:
+    story.say()
     if not differences:
         story.say("Everything came back as it was: every byte, every time, every empty folder.", style="bold green")
         story.say()

@@ -25,7 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     output, settings = arguments.output, settings_from(arguments)
     place = wiring.place_for(settings, arguments.clock)
     repository = wiring.open_repository(place, password_for(arguments, settings))
-    snapshot = find_snapshot(load_snapshots(repository), arguments.snapshot)
+    snapshots = load_snapshots(repository, lambda _id, error: output.warning(str(error)))
+    snapshot = find_snapshot(snapshots, arguments.snapshot)
     for item in list_items(repository, snapshot, arguments.path):
         if arguments.json:
             output.document(_described(item))

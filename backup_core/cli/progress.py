@@ -45,19 +45,26 @@ class Count:
     bytes_total: int = 0
     started: float = 0.0
 
+    def figures(self) -> str:
+        """`25 of 40 files, 4.8 MiB of 7.6 MiB`; what is neither begun nor known to come is left out."""
+        parts = []
+        if self.files or self.files_total:
+            parts.append(f"{self.files} of {self.files_total} files" if self.files_total else f"{self.files} files")
+        if self.bytes_total:
+            parts.append(f"{size_text(self.bytes)} of {size_text(self.bytes_total)}")
+        elif self.bytes:
+            parts.append(size_text(self.bytes))
+        return ", ".join(parts)
+
     def text(self, now: float) -> str:
-        files = f"{self.files} of {self.files_total}" if self.files_total else str(self.files)
-        size = (
-            f"{size_text(self.bytes)} of {size_text(self.bytes_total)}" if self.bytes_total else size_text(self.bytes)
-        )
+        """The figures with speed and time left."""
         elapsed = now - self.started
-        parts = [f"{files} files"]
-        if self.bytes or self.bytes_total:
-            parts.append(size)
-            parts.append(f"{size_text(self.bytes / elapsed)}/s" if elapsed > 0 else "")
+        parts = [self.figures()]
+        if self.bytes and elapsed > 0:
+            parts.append(f"{size_text(self.bytes / elapsed)}/s")
         if 0 < self.bytes < self.bytes_total:
             parts.append(f"{duration_text((self.bytes_total - self.bytes) * elapsed / self.bytes)} left")
-        return f"{self.stage}: {', '.join(part for part in parts if part)}"
+        return f"{self.stage}: {', '.join(parts)}"
 
 
 class _Periodic:
@@ -193,7 +200,7 @@ class Bar:
     def _draw(self) -> None:
         count = self._count
         by_bytes = count.bytes_total > 0  # files of one byte and of a gigabyte do not make an even bar
-        figures = f"{count.files} files  {size_text(count.bytes)}"
+        figures = count.figures()
         if self._waiting_until > self._clock.monotonic():
             figures += "  (waiting for Microsoft)"
         self._bar.update(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from backup_core.cli.options import settings_from
 from backup_core.cli.output import Output, size_text
 from backup_core.cli.password import password_for
-from backup_core.errors import AccessDenied, Usage
+from backup_core.errors import AccessDenied, DrivekeepError, Usage
 
 if TYPE_CHECKING:
     from backup_core.repository.repository import Repository
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from backup_core import wiring
     from backup_core.cli.progress import shown_progress
-    from backup_core.repository.blobs import LoadedIndex
+    from backup_core.repository.readable_index import load_readable_index
     from backup_core.repository.snapshot import find_snapshot, load_snapshots
     from backup_core.restore.plan import RestoreRequest, plan_restore
     from backup_core.restore.run import restore
@@ -53,7 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     output, settings = arguments.output, settings_from(arguments)
     place = wiring.place_for(settings, arguments.clock)
     repository = wiring.open_repository(place, password_for(arguments, settings))
-    snapshot = find_snapshot(load_snapshots(repository), arguments.snapshot)
+
+    def warn(_id: str, error: DrivekeepError) -> None:
+        output.warning(f"{error} What else there is can still be restored.")
+
+    snapshot = find_snapshot(load_snapshots(repository, warn), arguments.snapshot)
     request = RestoreRequest(
         target=arguments.target,
         path=arguments.path,
@@ -63,13 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
         verify=arguments.verify,
     )
     if arguments.dry_run:
-        plan = plan_restore(repository, LoadedIndex.load(repository), snapshot, request)
+        plan = plan_restore(repository, load_readable_index(repository, warn), snapshot, request)
         summary = plan.summary(lambda step: _tell(output, step))
     else:
         threads = settings.number("DRIVEKEEP_MAX_CONCURRENT_THREADS")
         with _locked(repository, arguments), shown_progress(output, arguments.clock) as progress:
             progress.stage("Restoring")
-            index = LoadedIndex.load(repository)
+            index = load_readable_index(repository, warn)
             plan = plan_restore(repository, index, snapshot, request)
             summary = restore(plan, repository, index, progress.advance, threads=threads)
     _show(output, summary, arguments.dry_run)

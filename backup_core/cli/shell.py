@@ -1,4 +1,4 @@
-"""Commands of drivekeep as a person types them, each shown and then run as a process of its own. Only the demo types."""
+"""Commands of drivekeep as a person types them, each shown and then run as a process of its own, for the demo."""
 
 import shlex
 import subprocess

@@ -3,6 +3,7 @@
 Downloads go to other hosts and are `download.py`; what an answer means for drives and feeds is theirs to say.
 """
 
+import json
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -152,13 +153,26 @@ class GraphClient:
 
 
 def _decoded(body: bytes, valid: Callable[[Json], bool]) -> Json:
+    body = body.removeprefix(b"\xef\xbb\xbf")
     try:
-        answer = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, RecursionError):
+        try:
+            answer = msgspec.json.decode(body)
+        except msgspec.DecodeError:
+            answer = msgspec.json.decode(_with_whole_characters(body))
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict) or not valid(answer):
         raise Cut("the answer is not what Graph's answers look like")
     return answer
+
+
+def _with_whole_characters(body: bytes) -> str:
+    """The same JSON with U+FFFD for each half of a surrogate pair that stands alone. ValueError where it is none.
+
+    Names are UTF-16 at Microsoft's, so one may hold such a half; it must not keep a whole drive from being read.
+    """
+    text = json.dumps(json.loads(body.decode()), ensure_ascii=False)
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _odd(refusal: Refusal) -> bool:

@@ -15,8 +15,8 @@ from backup_core.maintenance.state import state_notes
 from backup_core.maintenance.trees import TreeCheck
 from backup_core.repository import layout
 from backup_core.repository.blobs import LoadedIndex
-from backup_core.repository.index import load_index
 from backup_core.repository.lock import RepositoryLock
+from backup_core.repository.readable_index import load_readable_index
 from backup_core.repository.repository import Repository
 from backup_core.repository.snapshot import Snapshot, load_snapshots
 
@@ -82,14 +82,10 @@ def _load_snapshots(repository: Repository, report: CheckReport) -> list[Snapsho
 
 
 def _load_index(repository: Repository, report: CheckReport) -> LoadedIndex:
-    """Of the index files that can be read."""
-    index = LoadedIndex()
     remedy = f"{_COPY} Without one, `restic rebuild-index` makes the index anew from the packs; nothing is lost."
-    for index_id in repository.ids("index"):
-        try:
-            for pack in load_index(repository, index_id):
-                index.add(pack)
-        except (Damaged, NotFound) as error:
-            name = layout.index_name(index_id)
-            report.findings.append(Finding(f"{error.what} {error.why}".strip(), remedy, name=name))
-    return index
+
+    def on_damage(index_id: str, error: Damaged | NotFound) -> None:
+        name = layout.index_name(index_id)
+        report.findings.append(Finding(f"{error.what} {error.why}".strip(), remedy, name=name))
+
+    return load_readable_index(repository, on_damage)

@@ -108,7 +108,6 @@ class RepositoryLock:
     def ensure(self) -> None:
         """Locked where the lock was not refreshed for so long that others may take it for dead, and may have acted."""
         if self._lost or self._seconds_since_refresh() > LOST_SECONDS:
-            self._lost = True
             raise Locked(
                 "The lock on the repository could not be kept up.",
                 why=f"For more than {LOST_SECONDS / 60:g} minutes it was not refreshed: others may think it dead.",

@@ -93,10 +93,12 @@ class LocalFolderStore(Store):
     def delete(self, name: str) -> None:
         path = self._path(name)
         with file_errors("delete", path):
-            if path.is_file():
-                path.unlink(missing_ok=True)
-                # An order of deletions (a snapshot, then its packs) must outlive a power cut as it was.
-                self._flush_folder(path.parent)
+            try:
+                path.unlink()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return  # no such object
+            # An order of deletions (a snapshot, then its packs) must outlive a power cut as it was.
+            self._flush_folder(path.parent)
 
     def _path(self, name: str) -> Path:
         return self._root / check_name(name)

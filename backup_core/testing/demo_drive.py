@@ -11,9 +11,9 @@ from backup_core.testing.m365.items import SimulatedItem
 
 # Of the standard library, those packages that every build of Python has: 350 files, some empty, 5 MiB together.
 _PACKAGES = (
-    "asyncio collections concurrent email encodings html http importlib json logging multiprocessing pydoc_data"
-    " sqlite3 tomllib unittest urllib wsgiref xml xmlrpc zoneinfo"
-).split()
+    *("asyncio", "collections", "concurrent", "email", "encodings", "html", "http", "importlib", "json", "logging"),
+    *("multiprocessing", "pydoc_data", "sqlite3", "tomllib", "unittest", "urllib", "wsgiref", "xml", "xmlrpc"),
+)
 _PROGRAM = "cryptography.hazmat.bindings._rust"  # a file of many MiB that is wherever drivekeep is
 _EDITED_MAX = 64 << 20  # bytes: an edited file is held in memory
 _EDIT = b"\n-- this line was put in by the demo --\n"
@@ -30,7 +30,7 @@ def fill(drive: Drive) -> None:
         source = Path(program.origin)
         _put(drive, source, f"Programs/{source.name}")
         _put(drive, source, f"Programs/Copies/{source.name}")
-    drive.put_file("Notes/Grüße aus Köln 👋.txt", "Wish you were here.\n".encode())
+    drive.put_file("Notes/Grüße aus Köln 👋.txt", b"Wish you were here.\n")
     drive.make_folder("Notes/Ideas")
 
 
@@ -92,4 +92,3 @@ def _free_name(drive: Drive, wanted: str, above: str = "") -> str:
         number += 1
         name = f"{wanted} {number}"
     return name
-

@@ -1,5 +1,6 @@
 """A folder of this machine that should be what a simulated drive was, compared with it item by item."""
 
+import datetime
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -7,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backup_core.testing.m365.drive import Entry
+
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
 @dataclass
@@ -49,7 +52,7 @@ def _compare_item(found: Comparison, path: str, place: Path, entry: Entry) -> No
         found.bytes += status.st_size
         if (status.st_size, _sha256(place)) != (entry.size, entry.digest):
             found.differences.append(f"{path}: has other content ({status.st_size} bytes, not {entry.size})")
-    should_be = int(entry.modified.timestamp()) * 1_000_000_000 + entry.modified.microsecond * 1000
+    should_be = (entry.modified - _EPOCH) // datetime.timedelta(microseconds=1) * 1000
     if status.st_mtime_ns != should_be:
         seconds = (status.st_mtime_ns - should_be) / 1e9
         found.differences.append(f"{path}: its time is off by {seconds:+.3f} seconds")

@@ -81,8 +81,8 @@ def test_gone_before_its_turn(fresh: World) -> None:
     ("fault", "reason"),
     [
         (faults.Status(500), "download-failed"),
-        (faults.Truncate(after=2), "download-failed"),
-        (faults.Reset(after=2), "download-failed"),
+        (faults.Truncate(after=0), "download-failed"),
+        (faults.Reset(after=0), "download-failed"),
         (faults.Status(403, {"error": {"code": "malwareDetected", "message": "x"}}), "malware"),
         (faults.Status(423, {"error": {"code": "resourceLocked", "message": "x"}}), "locked"),
     ],

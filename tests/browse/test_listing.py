@@ -7,7 +7,7 @@ from support.snapshots import File, Folder, Lost, Snapshots
 
 from backup_core.browse.listing import Listed, list_items
 from backup_core.browse.origins import read_origins
-from backup_core.errors import NotFound
+from backup_core.errors import Damaged, NotFound
 from backup_core.repository import walk
 from backup_core.repository.node import Node, Origin
 from backup_core.storage.memory import MemoryStore
@@ -78,6 +78,16 @@ def test_a_damaged_folder_does_not_hide_the_others() -> None:
     assert found == ["a", "b", "b/c"]
     with pytest.raises(NotFound, match="is in no index"):
         list(list_items(snapshots.repository, snapshot, "a/x"))
+
+
+def test_a_damaged_index_file_is_told_after_what_could_be_listed() -> None:
+    """Folders that other index files name are listed; then Damaged names the file."""
+    snapshots, found = Snapshots(), []
+    snapshot = snapshots.add({"a": b"1"})
+    snapshots.store.put_new("index/" + "ab" * 32, b"damaged" * 20)
+    with pytest.raises(Damaged, match="index/abab"):
+        found.extend(item.path for item in list_items(snapshots.repository, snapshot))
+    assert found == ["a"]
 
 
 def test_a_snapshot_of_stock_restic_is_listed_from_its_root() -> None:

@@ -2,12 +2,14 @@
 
 import io
 import json
+import logging
 import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backup_core.cli.logs import shown_logs
 from backup_core.cli.output import Output, duration_text, printable, size_text
 from backup_core.errors import Damaged, DrivekeepError
 
@@ -131,3 +133,14 @@ def test_sizes_and_durations_read_well() -> None:
     """Bytes in binary units with one digit, durations in minutes and hours."""
     assert [size_text(n) for n in (0, 1023, 1024, 3 << 40)] == ["0 B", "1023 B", "1.0 KiB", "3.0 TiB"]
     assert [duration_text(n) for n in (0.4, 59.6, 3600, 3723)] == ["0:00", "1:00", "1:00:00", "1:02:03"]
+
+
+def test_our_warnings_are_shown_and_foreign_ones_are_not(capsys: pytest.CaptureFixture[str]) -> None:
+    """A room's log warning reaches the person; a library's, which may hold an address with a token, reaches nobody."""
+    with shown_logs(Output()):
+        logging.getLogger("backup_core.graph.token_file").warning("The file %s is full.", "x")
+        logging.getLogger("backup_core.graph.token_file").info("hidden")
+        logging.getLogger("urllib3.connectionpool").warning("Retrying /x?tempauth=hush")
+    logging.getLogger("backup_core").info("after it, nothing is left behind")
+    assert capsys.readouterr() == ("", "The file x is full.\n")
+    assert logging.getLogger("backup_core").handlers == []

@@ -74,9 +74,7 @@ def test_the_kind_suits_where_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     clock = FakeClock()
 
-    def kind(
-        output: Output, *, terminal: bool = False, out_too: bool = False, term: str = "xterm"
-    ) -> type[Progress]:
+    def kind(output: Output, *, terminal: bool = False, out_too: bool = False, term: str = "xterm") -> type[Progress]:
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", _Terminal() if terminal else io.StringIO())
             patch.setattr(sys, "stdout", _Terminal() if out_too else io.StringIO())
@@ -107,7 +105,7 @@ def test_the_bar_leaves_nothing_but_messages(monkeypatch: pytest.MonkeyPatch) ->
         bar._bar.refresh()
         shown = terminal.getvalue()
     assert "Saving [bold]\\x1b[31m" in shown
-    assert "1 files  5 B" in shown
+    assert "1 of 2 files, 5 B of 10 B" in shown
     assert "Microsoft asked us to wait 31 s" in shown
     assert "[red]a/b\\x07" in shown
     assert "\x1b[31mS" not in shown and "\x07" not in shown
@@ -130,7 +128,7 @@ def test_a_bar_and_status_lines_keep_apart(monkeypatch: pytest.MonkeyPatch) -> N
     (line,) = pipe.getvalue().splitlines()
     status = json.loads(line)
     assert (status["stage"], status["files_done"], status["files_total"], status["bytes_total"]) == ("Saving", 1, 2, 10)
-    assert "1 files  5 B" in shown and "{" not in shown
+    assert "1 of 2 files, 5 B of 10 B" in shown and "{" not in shown
     assert shown.count("asked us to wait") == 1
 
 

@@ -155,6 +155,15 @@ def test_locks_of_dead_runs_go_without_a_person(
     assert memory_repository.ids("locks") == [foreign]
 
 
+def test_an_old_lock_of_restic_that_bears_ours_stays(memory_repository: Repository, clock: FakeClock) -> None:
+    """Taking a lock removes no lock of restic, however old, also where it is in nobody's way."""
+    foreign = put_lock(memory_repository)
+    clock.advance(24 * 60 * MINUTE)
+    with RepositoryLock(memory_repository, clock, "run-1"):
+        assert foreign in memory_repository.ids("locks")
+    assert memory_repository.ids("locks") == [foreign]
+
+
 def test_this_machines_clock_does_not_make_a_lock_stale(clock: FakeClock) -> None:
     """Age is reckoned by the store's clock: one of ours that is hours ahead removes no lock of a living run."""
     store_clock = clock

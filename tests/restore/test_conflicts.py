@@ -151,6 +151,17 @@ def test_links_in_the_target_are_never_followed(snapshots, bring_back, tmp_path:
         assert (out / "file.txt").is_symlink()
 
 
+def test_a_link_never_counts_as_the_file(snapshots: Snapshots, bring_back, tmp_path: Path) -> None:
+    """Neither where it leads to a file of the right size and time, nor where it has these itself."""
+    lay(tmp_path / "real", b"same")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").symlink_to(tmp_path / "real")
+    (tmp_path / "out" / "b").symlink_to("four")
+    os.utime(tmp_path / "out" / "b", ns=(MODIFIED, MODIFIED), follow_symlinks=False)
+    summary = bring_back(snapshots.add({"a": b"same", "b": b"same"}))
+    assert [(each.path, each.reason) for each in summary.files_failed] == [("a", "exists"), ("b", "exists")]
+
+
 def test_a_link_that_appears_while_it_runs_is_not_followed(snapshots, bring_back, tmp_path: Path, monkeypatch) -> None:
     """A folder that is swapped for a link after it was planned: its files fail, nothing lands outside."""
     outside = tmp_path / "outside"

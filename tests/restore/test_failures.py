@@ -17,6 +17,7 @@ from support.snapshots import File, Lost, Snapshots, found_in
 
 from backup_core.errors import NotFound, Temporary
 from backup_core.repository.node import Node
+from backup_core.repository.readable_index import load_readable_index
 from backup_core.restore.plan import RestoreRequest, plan_restore
 from backup_core.restore.run import restore
 from backup_core.restore.target import Target
@@ -86,6 +87,40 @@ def test_damage_costs_the_files_that_it_hits(snapshots: Snapshots, flaky: Flaky,
     ]
     assert summary.exit_code == 3
     assert {path: data for path, (data, _) in found_in(tmp_path / "out").items()} == good
+
+
+def test_a_damaged_index_file_costs_what_it_alone_names(snapshots: Snapshots, bring_back, tmp_path: Path) -> None:
+    """R-03: the files of the run that wrote it are listed as damaged, those of other runs are restored."""
+    snapshots.add({"old": b"old"})
+    before = {stored.name for stored in snapshots.store.list("index/")}
+    snapshots.blob(b"new")
+    (name,) = {stored.name for stored in snapshots.store.list("index/")} - before
+    snapshot = snapshots.add({"old": b"old", "new": b"new"})
+    snapshots.store.delete(name)
+    snapshots.store.put_new(name, b"damaged" * 20)
+    told: list[str] = []
+    index = load_readable_index(snapshots.repository, lambda index_id, error: told.append(index_id))
+    plan = plan_restore(snapshots.repository, index, snapshot, RestoreRequest(tmp_path / "out"))
+    summary = restore(plan, snapshots.repository, index, sync=False)
+    assert told == [name.removeprefix("index/")]
+    assert [(each.path, each.reason) for each in summary.files_failed] == [("new", "damaged")]
+    assert {path: data for path, (data, _) in found_in(tmp_path / "out").items()} == {"old": b"old"}
+
+
+def test_two_runs_at_once_do_not_write_into_one_file(snapshots, bring_back, tmp_path: Path, monkeypatch) -> None:
+    """What another run is writing is neither written into nor removed; the file is listed."""
+    create = Target.create
+
+    def second(target, place, name):
+        if not (tmp_path / "out" / name).exists():
+            (tmp_path / "out" / name).write_bytes(b"of another run")
+        return create(target, place, name)
+
+    monkeypatch.setattr(Target, "create", second)
+    summary = bring_back(snapshots.add({"a": noise(5000, 1)}))
+    assert [each.path for each in summary.files_failed] == ["a"]
+    (left,) = (tmp_path / "out").iterdir()
+    assert left.read_bytes() == b"of another run"
 
 
 def test_a_damaged_folder_costs_what_is_in_it(snapshots: Snapshots, bring_back, tmp_path: Path) -> None:

@@ -331,6 +331,7 @@ def test_a_put_whose_reply_was_lost_finds_its_own_object(
         answer = send(self, request, **options)  # type: ignore[arg-type]
         if not lost:
             lost.append(answer.status_code)
+            answer.close()
             raise requests.ConnectionError(ProtocolError("Connection aborted."))
         return answer
 

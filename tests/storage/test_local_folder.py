@@ -215,6 +215,17 @@ def test_an_unreadable_object_is_not_a_missing_one(tmp_path: Path, monkeypatch: 
             store.size("config")
 
 
+def test_a_refused_deletion_is_not_taken_for_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A delete that the system refuses is AccessDenied; the object is still there and says so."""
+    store = LocalFolderStore(tmp_path)
+    store.put_new("locks/a", b"")
+    with monkeypatch.context() as refused:
+        refused.setattr(os, "unlink", failing(errno.EACCES))
+        with pytest.raises(AccessDenied):
+            store.delete("locks/a")
+    assert store.size("locks/a") == 0
+
+
 def test_a_listing_that_breaks_in_the_middle_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that cannot be read ends the listing with an error, never as a short list."""
     store = LocalFolderStore(tmp_path)

@@ -112,22 +112,19 @@ def test_a_missing_name_is_not_found(store: Store) -> None:
             store.put_new("snapshots/none-but-longer", b"x")
 
 
-@pytest.mark.parametrize(
-    ("offset", "length", "expected"),
-    [(0, 10, b"0123456789"), (0, 1, b"0"), (9, 1, b"9"), (3, 4, b"3456"), (0, 0, b""), (10, 0, b""), (5, 5, b"56789")],
-)
-def test_a_range_is_exactly_what_was_asked_for(store: Store, offset: int, length: int, expected: bytes) -> None:
+def test_a_range_is_exactly_what_was_asked_for(store: Store) -> None:
     """Ranges at both borders, in the middle and of no length give exactly those bytes."""
     store.put_new("data/ab/ten", b"0123456789")
-    assert store.get_range("data/ab/ten", offset, length) == expected
+    for offset, length in ((0, 10), (0, 1), (9, 1), (3, 4), (0, 0), (10, 0), (5, 5)):
+        assert store.get_range("data/ab/ten", offset, length) == b"0123456789"[offset : offset + length]
 
 
-@pytest.mark.parametrize(("offset", "length"), [(0, 11), (9, 2), (10, 1), (11, 0), (500, 1), (1 << 40, 5)])
-def test_a_range_beyond_the_end_is_damage(store: Store, offset: int, length: int) -> None:
+def test_a_range_beyond_the_end_is_damage(store: Store) -> None:
     """An object shorter than what was asked for is Damaged, never a short answer."""
     store.put_new("data/ab/ten", b"0123456789")
-    with pytest.raises(Damaged):
-        store.get_range("data/ab/ten", offset, length)
+    for offset, length in ((0, 11), (9, 2), (10, 1), (11, 0), (500, 1), (1 << 40, 5)):
+        with pytest.raises(Damaged):
+            store.get_range("data/ab/ten", offset, length)
 
 
 def test_a_range_before_the_beginning_is_a_mistake(store: Store) -> None:
@@ -208,26 +205,27 @@ WRONG_NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", WRONG_NAMES)
-def test_a_wrong_name_never_reaches_the_store(store: Store, name: str) -> None:
+def test_a_wrong_name_never_reaches_the_store(store: Store) -> None:
     """Names that could leave the store's folder, or be invisible in it, are refused by every method."""
-    for call in (
+    calls: list[Callable[[str], object]] = [
         store.get,
         store.size,
         store.delete,
         lambda name: store.get_range(name, 0, 1),
         lambda name: store.put_new(name, b"x"),
-    ):
-        with pytest.raises(ValueError, match="not a name"):
-            call(name)
+    ]
+    for name in WRONG_NAMES:
+        for call in calls:
+            with pytest.raises(ValueError, match="not a name"):
+                call(name)
     assert list(store.list()) == []
 
 
-@pytest.mark.parametrize("prefix", ["data", "/", "../", "data//", "/data/", "da ta/"])
-def test_a_wrong_folder_is_refused(store: Store, prefix: str) -> None:
+def test_a_wrong_folder_is_refused(store: Store) -> None:
     """A listing is of a folder: part of a name, or a way out of the store, is a mistake."""
-    with pytest.raises(ValueError, match="not a"):
-        list(store.list(prefix))
+    for prefix in ("data", "/", "../", "data//", "/data/", "da ta/"):
+        with pytest.raises(ValueError, match="not a"):
+            list(store.list(prefix))
 
 
 def test_of_32_writers_of_one_name_one_wins(store: Store) -> None:

@@ -1,5 +1,6 @@
 """A simulated Microsoft 365, a repository and the product between them; and what every test asks at its end."""
 
+import datetime
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from backup_core.storage.store import Store
 from backup_core.testing.m365 import Simulation
 
 PASSWORD = "a password of the tests"
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 PACK_BYTES = 4 << 20  # small enough for several packs in small tests
 
 
@@ -116,7 +118,7 @@ def _walk(reader: BlobReader, folder: Node, path: str) -> Iterator[tuple[str, tu
 
 
 def _expected(entry: Any) -> tuple[Any, ...]:
-    nanoseconds = int(entry.modified.timestamp()) * 1_000_000_000 + entry.modified.microsecond * 1000
+    nanoseconds = (entry.modified - EPOCH) // datetime.timedelta(microseconds=1) * 1000
     return ("dir", nanoseconds) if entry.kind == "folder" else ("file", entry.digest, nanoseconds)
 
 
