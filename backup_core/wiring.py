@@ -92,7 +92,8 @@ def _azure_place(settings: Settings, location: AzureLocation, clock: Clock, read
 
     tier = settings.text("DRIVEKEEP_ACCESS_TIER")
     store = MeteredStore(open_store(HOT))
-    return Place(location, store, store if tier == HOT else MeteredStore(open_store(tier)), AZURE_PACK_BYTES)
+    content_store = store if tier == HOT else MeteredStore(open_store(tier), store.meter)
+    return Place(location, store, content_store, AZURE_PACK_BYTES)
 
 
 def place_in_memory(place: Place, clock: Clock) -> Place:

@@ -81,7 +81,7 @@ def _read_delta(run: Run, progress: Progress, deadline: float | None) -> bool:
         page = feed.page(link)
         writer.add(page.items)
         seen += len(page.items)
-        progress.message(f"{seen} items listed")
+        progress.advance(files=len(page.items))
         if page.delta_link:
             if last is None or not last.delta_link:
                 retried, gone = _retry_items(run)
@@ -111,11 +111,9 @@ def _walk(run: Run, progress: Progress) -> bool:
     position = DeltaFeed(run.graph, run.job.drive.id, run.folder_id).latest_link()
     writer = PlanWriter(run, 1)
     writer.add([run.root_item])
-    seen = 0
     for items in children.walk(run.graph, run.job.drive.id, run.root_item.id, run.job.threads):
         writer.add(items)
-        seen += len(items)
-        progress.message(f"{seen} items listed")
+        progress.advance(files=len(items))
         if writer.is_full():
             writer.close()
     writer.close(delta_link=position)

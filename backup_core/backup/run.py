@@ -64,7 +64,7 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
+        self._pool.shutdown(wait=False)
         self._forget_prepared()
 
     # -- what it starts from -------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from backup_core.backup.job import BackupJob, Components, Summary
 from backup_core.backup.progress import Progress
 from backup_core.backup.run import Run
 from backup_core.drive_state.segments import StateDamaged
-from backup_core.errors import Damaged, Inconsistent
+from backup_core.errors import Damaged, Inconsistent, Interrupted
 from backup_core.repository.lock import RepositoryLock
 
 BATCHES_AT_ONCE = 2  # the tail of one batch (its last pack, its index) overlaps with the downloads of the next
@@ -64,12 +64,13 @@ def _steps(run: Run, progress: Progress, ensure_lock: Callable[[], None]) -> Sum
 def _save(run: Run, batches: list[int], progress: Progress) -> None:
     at_once = min(BATCHES_AT_ONCE, len(batches)) or 1
     threads = max(1, run.job.threads // at_once)
-    with ThreadPoolExecutor(at_once, thread_name_prefix="batch") as pool:
-        jobs = [pool.submit(save_batch, run, number, threads, progress) for number in batches]
-        try:
-            for job in as_completed(jobs):
-                job.result()
-        except BaseException:
-            run.stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="batch")
+    try:
+        for job in as_completed([pool.submit(save_batch, run, number, threads, progress) for number in batches]):
+            job.result()
+    except BaseException as error:
+        run.stop.set()
+        # Who stops a backup does not wait for a download that hangs: nothing names what its batch has saved.
+        pool.shutdown(wait=not isinstance(error, Interrupted), cancel_futures=True)
+        raise
+    pool.shutdown()

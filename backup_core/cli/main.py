@@ -7,6 +7,7 @@ import argparse
 import importlib
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,8 @@ from backup_core.errors import DrivekeepError, Usage
 
 # Each is a module of this package with HELP, add_arguments(parser) and run(arguments) -> exit code.
 VERBS = ("init", "backup", "snapshots", "ls", "restore", "check", "unlock", "config", "simulate", "demo", "version")
+
+_GRACE_SECONDS = 3.0  # for threads to end by themselves once a person has asked
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -48,7 +51,10 @@ def main(words: Sequence[str] | None = None) -> int:
         _forget_stdout()
         return 1
     except Exception as error:
-        return _fail(output, stopping.asked or error)
+        code = _fail(output, stopping.asked or error)
+        if stopping.asked:
+            _end_now(code, clock)
+        return code
 
 
 def _understand(words: Sequence[str]) -> tuple[argparse.Namespace, Any]:
@@ -122,6 +128,16 @@ def _show_way(error: BaseException | None) -> None:
     while error is not None:
         print("".join(traceback.format_tb(error.__traceback__)) + type(error).__name__, file=sys.stderr)
         error = error.__cause__ or error.__context__
+
+
+def _end_now(code: int, clock: SystemClock) -> None:
+    """Threads that hang in a download must not hold up a person who has pressed Ctrl-C: Python would wait for them."""
+    deadline = clock.monotonic() + _GRACE_SECONDS
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - clock.monotonic()))
+            if thread.is_alive():
+                os._exit(code)
 
 
 def _forget_stdout() -> None:

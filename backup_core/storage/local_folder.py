@@ -142,10 +142,10 @@ class LocalFolderStore(Store):
             missing = [path for path in above if not path.is_dir()]
             for path in reversed(missing):
                 _make_one_folder(path)
-            inside = [path for path in above if path != self._root and path.is_relative_to(self._root)]
-            for path in {*missing, *inside}:
+            inside = {path for path in above if path != self._root and path.is_relative_to(self._root)}
+            for path in {*missing, *inside} - self._durable_folders:
                 self._flush_folder(path.parent)
-            self._durable_folders.update(inside)
+            self._durable_folders |= inside
 
     def _flush_folder(self, folder: Path) -> None:
         if not self._sync:

@@ -9,15 +9,39 @@ from backup_core.storage.store import Buffer, Store, Stored
 _NAMES_A_REQUEST = 5000
 
 
-class MeteredStore(Store):
-    """`requests`: calls, also failed ones. `bytes_read`, `bytes_written`: content of those that succeeded."""
+class Meter:
+    """What was counted. `requests`: calls, also failed ones; bytes: of those that succeeded."""
 
-    def __init__(self, inner: Store) -> None:
-        self._inner = inner
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.requests = 0
-        self.bytes_read = 0
-        self.bytes_written = 0
+        self.requests = self.bytes_read = self.bytes_written = 0
+
+    def count(self, *, requests: int = 0, read: int = 0, written: int = 0) -> None:
+        with self._lock:
+            self.requests += requests
+            self.bytes_read += read
+            self.bytes_written += written
+
+
+class MeteredStore(Store):
+    """`meter`: where to count, for two stores that are one for whoever pays; else a meter of its own."""
+
+    def __init__(self, inner: Store, meter: Meter | None = None) -> None:
+        self._inner = inner
+        self.meter = meter or Meter()
+        self._count = self.meter.count
+
+    @property
+    def requests(self) -> int:
+        return self.meter.requests
+
+    @property
+    def bytes_read(self) -> int:
+        return self.meter.bytes_read
+
+    @property
+    def bytes_written(self) -> int:
+        return self.meter.bytes_written
 
     def get(self, name: str) -> bytes:
         self._count(requests=1)
@@ -50,9 +74,3 @@ class MeteredStore(Store):
     def delete(self, name: str) -> None:
         self._count(requests=1)
         self._inner.delete(name)
-
-    def _count(self, *, requests: int = 0, read: int = 0, written: int = 0) -> None:
-        with self._lock:
-            self.requests += requests
-            self.bytes_read += read
-            self.bytes_written += written

@@ -6,8 +6,8 @@ trailing or doubled slash. Every name that is ever stored is made in `repository
 - An object is written once, whole, and never changed. A reader sees all of it or none of it, from the moment `put_new`
   returns and in every other process; a `put_new` that fails or is killed leaves nothing that a reader can see.
 - Two writers of one name: exactly one `put_new` succeeds, the other gets AlreadyExists. A writer whose reply was lost
-  and that tries again may get AlreadyExists for its own object; for names that are hashes of the content that is success
-  (after comparing the length), for others the caller must read what is there.
+  and that tries again may get AlreadyExists for its own object; for names that are hashes of the content that is
+  success (after comparing the length), for others the caller must read what is there.
 - `list` shows at least every object whose `put_new` returned before the call; a failure in the middle raises, it never
   looks like a short list.
 - A missing name is NotFound and nothing else is: an unreachable store is Temporary, a refusal AccessDenied, missing or

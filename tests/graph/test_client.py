@@ -285,7 +285,7 @@ def test_packed_answers(world: Any, graph: Graph) -> None:
 @pytest.mark.parametrize("location", ["https://evil.example/", "http://graph.microsoft.com/v1.0/me", ME])
 def test_redirects_are_not_followed(world: Any, graph: Graph, location: str) -> None:
     """Graph does not redirect its answers; whoever does is not followed, and the token stays here."""
-    graph.get(ME, status=302, headers={"Location": location})
+    graph.get(ME, status=302, headers={"Location": location}, json={"id": "not an answer"})
     with pytest.raises(Temporary):
         world.client(retries=1).get_json("/me")
     assert {"graph.microsoft.com"} == {call.request.url.split("/")[2] for call in graph.calls}

@@ -82,6 +82,13 @@ def test_whole_bytes_of_another_length_are_kept(scene: Any, framing: str, extra:
     assert (got == content, body.verdict, body.mismatch_reason) == (True, "mismatch", "size-mismatch")
 
 
+def test_a_length_beside_chunks_means_nothing(scene: Any) -> None:
+    """Where a body comes in chunks, a Content-Length beside them is not believed."""
+    body = f"{SIZE:x}\r\n".encode() + CONTENT + b"\r\n0\r\n\r\n"
+    scene.host.add(f"{CHUNKED}\nContent-Length: 5", body)
+    assert scene.read(retries=0)[1].verdict == "verified"
+
+
 def test_whole_bytes_shorter_than_reported_are_kept(scene: Any) -> None:
     """With a length that the host itself gives, shorter than reported is whole: a photo without its film."""
     scene.host.add("HTTP/1.1 200 OK\nContent-Length: 250000", CONTENT[:250_000])
@@ -225,6 +232,7 @@ def test_redirects_of_the_content_host(scene: Any) -> None:
         scene.host.script.clear()
         scene.host.add(moved.format(target))
         assert scene.fails() == "download-failed"
+    assert not [call for call in scene.graph.calls if "evil" in call.request.url or "/x" in call.request.url]
 
 
 @pytest.mark.parametrize("framing", ["length", "until closed"])
@@ -236,6 +244,13 @@ def test_an_error_page_is_no_content(scene: Any, kind: str, framing: str) -> Non
         scene.host.script.clear()
         scene.host.add(f"HTTP/1.1 200 OK\nContent-Type: {kind}{length}", page)
         assert scene.fails(retries=1) == "download-failed"
+
+
+def test_a_page_once(scene: Any) -> None:
+    """A page with a length of its own costs one retry, and the content may come after it."""
+    scene.host.add("HTTP/1.1 200 OK\nContent-Type: text/html\nContent-Length: 6", b"<html>")
+    scene.host.add(OK, CONTENT)
+    assert scene.read(retries=1)[1].verdict == "verified"
 
 
 def test_a_page_that_is_the_content(scene: Any) -> None:

@@ -98,6 +98,17 @@ def test_a_part_that_was_not_asked_for_is_not_spliced_in(scene: Any, head: str) 
     assert len(scene.host.asked) == 3
 
 
+def test_more_than_the_part_that_was_promised(scene: Any) -> None:
+    """A part that goes on beyond its own range is refused where it does, and its excess never becomes content."""
+    head = part(100_000).replace("Content-Length: 200000", "Transfer-Encoding: chunked")
+    too_much = CONTENT[100_000:] + b"excess"
+    scene.host.add(*FRAMINGS["length"])
+    scene.host.add(head, f"{len(too_much):x}\r\n".encode() + too_much + b"\r\n0\r\n\r\n")
+    scene.host.add_rest(CONTENT)
+    content, body = scene.read()
+    assert (content == CONTENT, body.verdict) == (True, "verified")
+
+
 def test_a_part_where_the_whole_was_asked_for(scene: Any) -> None:
     """206 to a request without Range is refused."""
     scene.host.add(part(0), CONTENT)
@@ -181,6 +192,23 @@ def test_an_expired_link_is_renewed(scene: Any, status: int) -> None:
     assert scene.host.asked[-1].headers["range"] == "bytes=100000-"
 
 
+def test_a_link_may_expire_again_and_again(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transfer of many hours outlives many links: after each stretch of progress the next new one is free too."""
+    monkeypatch.setattr(download_module, "PROGRESS_BYTES", 90_000)
+    scene.host.add(*FRAMINGS["length"])
+    for _ in range(2):
+        scene.host.add(BAD.format(401))
+        scene.host.add_rest(CONTENT, most=100_000)
+    assert scene.read(retries=1)[1].verdict == "verified"
+    monkeypatch.setattr(download_module, "PROGRESS_BYTES", 1 << 30)
+    scene.forget()
+    scene.host.add(*FRAMINGS["length"])
+    for _ in range(2):
+        scene.host.add(BAD.format(401))
+        scene.host.add_rest(CONTENT, most=100_000)
+    assert scene.fails(retries=9) == "download-failed"
+
+
 def test_a_link_that_has_expired_before_the_first_byte(scene: Any) -> None:
     """Before anything was delivered, a changed item is simply the one that is read."""
     scene.knows(scene.item(eTag='"{G},0"', size=7, file={}), scene.item(f"{scene.host.url}/second"))
@@ -216,4 +244,4 @@ def test_retries_begin_anew_after_progress(scene: Any, monkeypatch: pytest.Monke
     scene.host.script.clear()
     scene.host.add(OK, CONTENT[:15_000])
     scene.host.add_rest(CONTENT, most=15_000)
-    assert scene.fails(retries=1) == "download-failed"
+    assert scene.fails(retries=2) == "download-failed"

@@ -132,6 +132,22 @@ def test_a_dripping_body() -> None:
         assert body.readinto(view[: 10 * enough]) == 10 * enough
 
 
+def test_a_body_that_begins_to_drip() -> None:
+    """A gigabyte that came quickly does not excuse a drip that follows it."""
+    clock = FakeClock()
+    response = slow(clock, 1 << 20, 1)
+    body = Body(response, 0, clock)
+    view = memoryview(bytearray(1 << 20))
+    for _ in range(1000):
+        body.readinto(view)
+    response.raw.count, response.raw.seconds = 1, 50
+    began = clock.monotonic()
+    with pytest.raises(Cut, match="KiB came in"):
+        for _ in range(3):
+            body.readinto(view)
+    assert clock.monotonic() - began <= 2 * STALL_SECONDS
+
+
 def test_a_slow_reader_is_no_stall() -> None:
     """Time that passes between the reads, in hashing and storing, is not the host's."""
     clock = FakeClock()
