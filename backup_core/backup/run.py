@@ -14,6 +14,7 @@ from backup_core.backup.prepared import Prepared, Seen
 from backup_core.backup.run_log import Basis, Mode, PlanPart, RunLog
 from backup_core.drive_state.stock import take_stock
 from backup_core.errors import Interrupted, Usage
+from backup_core.graph.client import GraphClient
 from backup_core.graph.drives import item_at_path, root_item
 from backup_core.graph.items import DriveItem
 from backup_core.repository.pack import Pack
@@ -23,6 +24,14 @@ from backup_core.storage.store import Store
 
 RULES = ""  # hash of the exclusion rules; this version has none
 STATE_READERS = 8  # ranges of the state and trees that are read at once: waiting is most of what they cost
+
+
+def chosen_folder(graph: GraphClient, job: BackupJob) -> DriveItem:
+    """The folder of the drive that the job takes as the root. NotFound; Usage where it is a file."""
+    found = item_at_path(graph, job.drive.id, job.root_path)
+    if found.kind != "folder":
+        raise Usage(f"{job.root_path} is no folder.", remedy="Name a folder of the drive with --path.")
+    return found
 
 
 class Run:
@@ -98,10 +107,7 @@ class Run:
     def _find_root(self) -> DriveItem:
         top = self.base.top
         if self.job.root_path:
-            found = item_at_path(self.graph, self.job.drive.id, self.job.root_path)
-            if found.kind != "folder":
-                raise Usage(f"{self.job.root_path} is no folder.", remedy="Name a folder of the drive with --path.")
-            return found
+            return chosen_folder(self.graph, self.job)
         if top is not None and top.item_id:
             return DriveItem(top.item_id, kind="folder", modified=top.modified, created=top.created, root=True)
         return root_item(self.graph, self.job.drive.id)

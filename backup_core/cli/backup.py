@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from backup_core import wiring
+    from backup_core.backup.run import chosen_folder
     from backup_core.backup.runner import back_up
     from backup_core.cli.progress import shown_progress
 
@@ -62,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
             download_bytes_per_second=arguments.limit_download,
         )
         job = _job(arguments, settings, graph.client)
+        if job.root_path and not there:
+            chosen_folder(graph.client, job)  # a mistyped folder makes no repository
         summary = back_up(job, wiring.components_for(place, get_repository(), graph, clock), progress)
     _show(arguments.output, summary)
     return summary.exit_code

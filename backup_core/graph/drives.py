@@ -62,8 +62,6 @@ def item_at_path(client: GraphClient, drive_id: str, path: str) -> DriveItem:
     segments = [segment for segment in path.split("/") if segment]
     if not segments:
         return root_item(client, drive_id)
-    if {".", ".."} & set(segments):
-        raise Usage(f"The path {path} is not usable.", why='A part of it is "." or "..".', remedy="Write it in full.")
     with drive_errors(path):
         return parse_item(_item(client, f"{drive_path(drive_id)}/root:/{'/'.join(map(_segment, segments))}", SELECT))
 
@@ -106,7 +104,11 @@ def drive_errors(wanted: str) -> Iterator[None]:
                 reason="drive-blocked",
             ) from None
         if refusal.status == 404:
-            raise NotFound(f"OneDrive does not have {wanted}.", why="It was deleted, or it was never there.") from None
+            raise NotFound(
+                f"OneDrive does not have {wanted}.",
+                why="It was deleted, or it was never there.",
+                remedy="Check how it is written, and whose drive it should be in.",
+            ) from None
         raise
 
 

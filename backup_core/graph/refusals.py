@@ -24,7 +24,13 @@ class Refused(DrivekeepError):
     """Graph answered, and the answer is no. Rooms turn those that they know into what they mean."""
 
     def __init__(self, refusal: "Refusal", what: str) -> None:
-        super().__init__(f"{what} failed: Microsoft answered {refusal.words}.", why=refusal.message, reason="refused")
+        super().__init__(
+            f"{what} failed: Microsoft answered {refusal.words}.",
+            why=refusal.message,
+            remedy="Run the same command again later. If it stays so, Microsoft's support can find out more by the"
+            " request-id.",
+            reason="refused",
+        )
         self.refusal = refusal
 
 

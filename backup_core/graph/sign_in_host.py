@@ -13,7 +13,7 @@ import requests
 from backup_core.errors import AccessDenied, DrivekeepError, Temporary, Usage
 from backup_core.graph.attempts import Attempts, Cut
 from backup_core.graph.gate import Gate
-from backup_core.graph.links import origin_of
+from backup_core.graph.links import Origin, origin_of
 from backup_core.graph.refusals import RETRIED, read_refusal
 from backup_core.graph.transport import read_body, send
 
@@ -30,6 +30,7 @@ MICROSOFT_HOSTS = frozenset(
         "login.chinacloudapi.cn",
     }
 )
+_MICROSOFT_ORIGINS = frozenset(Origin("https", host, 443) for host in MICROSOFT_HOSTS)
 _ANSWER_MAX_BYTES = 1 << 20
 _SIGN_IN_AGAIN = "Delete the token file and put a fresh one in its place. "
 
@@ -96,8 +97,8 @@ class SignInHost:
     def _check(self, url: str) -> None:
         """The authority describes itself where its tokens are given out: credentials must not follow that elsewhere."""
         origin = origin_of(url)
-        same_cloud = self.is_microsoft and origin is not None and origin.host in MICROSOFT_HOSTS and origin.port == 443
-        if origin is None or (origin != self._origin and not same_cloud) or origin.scheme != "https":
+        same_cloud = self.is_microsoft and origin in _MICROSOFT_ORIGINS
+        if origin != self._origin and not same_cloud:
             raise DrivekeepError(
                 "oauth2: cannot fetch token: the sign-in host names an address on another host. It was not followed.",
                 remedy="Check DRIVEKEEP_AUTHORITY_URL.",

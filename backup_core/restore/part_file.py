@@ -24,7 +24,11 @@ class Piece(NamedTuple):
 
 
 class Differs(Exception):
-    """What lies in the file is not what was to be there. The text says how."""
+    """What lies in the file is not what was to be there. The text says how, `reason` is a failure's."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class PartFile:
@@ -57,7 +61,7 @@ class PartFile:
         with self._lock:
             file = self._opened()
             if (size := os.fstat(file).st_size) != self.step.node.size:
-                raise Differs(f"It has {size} bytes of {self.step.node.size}.")
+                raise Differs(f"It has {size} bytes of {self.step.node.size}.", "size-mismatch")
             if verify is not None:
                 os.fsync(file)
                 if hasattr(os, "posix_fadvise"):  # else memory would be compared with memory
@@ -101,9 +105,9 @@ def compare(file: int, pieces: Iterable[Piece]) -> None:
     for piece in pieces:
         end = piece.offset + piece.length
         if hashlib.sha256(_read_all(file, piece.offset, piece.length)).digest() != piece.blob:
-            raise Differs(f"Bytes {piece.offset} to {end} differ from the snapshot.")
+            raise Differs(f"Bytes {piece.offset} to {end} differ from the snapshot.", "hash-mismatch")
     if os.fstat(file).st_size != end:
-        raise Differs(f"It does not end after {end} bytes.")
+        raise Differs(f"It does not end after {end} bytes.", "size-mismatch")
 
 
 def _write_all(file: int, data: bytes, offset: int) -> None:

@@ -103,7 +103,7 @@ class _Run:
         self._in_work: set[PartFile] = set()
         self._batch = _Batch()
         self._way: list[_Way] = []
-        self._made: list[tuple[Names, int]] = []  # folders to be dated, each after those above it
+        self._made: list[tuple[Names, int]] = []  # folders to be dated
 
     # -- the thread that goes through the plan -------------------------------------------------------------------
 
@@ -138,8 +138,8 @@ class _Run:
             part.discard()
 
     def set_folder_times(self) -> None:
-        """Deepest first, for a folder's time changes with everything that is made in it."""
-        for place, modified in reversed(self._made):
+        """At the very end, for a folder's time changes with everything that is made in it."""
+        for place, modified in self._made:
             try:
                 self._target.set_folder_time(place, modified)
             except OSError as error:
@@ -166,7 +166,7 @@ class _Run:
         except (Damaged, NotFound) as error:
             self._fail(Failure(step.path, "damaged", error.what))
         except Differs as error:
-            self._fail(Failure(step.path, "size-mismatch", str(error)))
+            self._fail(Failure(step.path, error.reason, str(error)))
         except OSError as error:
             self._fail(_failure(step.path, error))
 
@@ -201,7 +201,7 @@ class _Run:
         for piece in self._pieces(node):
             count, size = count + 1, size + piece.length
         if size != node.size:
-            raise Differs(f"Its chunks have {size} bytes together, and it should have {node.size}.")
+            raise Differs(f"Its chunks have {size} bytes together, and it should have {node.size}.", "size-mismatch")
         return count
 
     def _pieces(self, node: Node) -> Iterator[Piece]:
@@ -267,7 +267,7 @@ class _Run:
         except OSError as error:
             self._give_up(part, _failure(part.step.path, error))
         except Differs as error:
-            self._give_up(part, Failure(part.step.path, "hash-mismatch", str(error)))
+            self._give_up(part, Failure(part.step.path, error.reason, str(error)))
         else:
             with self._lock:
                 self._in_work.discard(part)
@@ -283,7 +283,7 @@ class _Run:
         except OSError as error:
             self._fail(_failure(step.path, error))
         except Differs as error:
-            self._fail(Failure(step.path, "hash-mismatch", f"It was there already. {error}"))
+            self._fail(Failure(step.path, error.reason, f"It was there already. {error}"))
         else:
             self._count(step)
 

@@ -70,10 +70,7 @@ class LocalFolderStore(Store):
             except FileExistsError:
                 raise _taken(path) from None
             except FileNotFoundError:
-                raise Temporary(
-                    f"{path.parent} vanished while it was being written to.",
-                    remedy="See whether the disk is still connected, then run the same command again.",
-                ) from None
+                raise _vanished(path.parent) from None
             finally:
                 _remove_leftover(temporary)
             self._flush_folder(path.parent)
@@ -88,7 +85,7 @@ class LocalFolderStore(Store):
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         check_folder(prefix)
-        return self._walk(self._root / prefix, prefix)
+        return self._walk(self._root / prefix, prefix, may_be_missing=True)
 
     def delete(self, name: str) -> None:
         path = self._path(name)
@@ -103,13 +100,16 @@ class LocalFolderStore(Store):
     def _path(self, name: str) -> Path:
         return self._root / check_name(name)
 
-    def _walk(self, folder: Path, prefix: str) -> Iterator[Stored]:
+    def _walk(self, folder: Path, prefix: str, may_be_missing: bool = False) -> Iterator[Stored]:
         with file_errors("list", folder):
             try:
                 with os.scandir(folder) as found:
                     entries = [(entry, entry.is_dir()) for entry in found]
             except FileNotFoundError:
-                return
+                if may_be_missing:
+                    return
+                # Nobody removes folders of a repository: a disk that goes away must not look like a short list.
+                raise _vanished(folder) from None
         # With its slash, a folder takes the place that its content has among whole names: "a-b" comes before "a/b".
         for entry, is_folder in sorted(entries, key=lambda pair: pair[0].name + "/" * pair[1]):
             if is_folder:
@@ -119,6 +119,8 @@ class LocalFolderStore(Store):
                     try:
                         status = entry.stat()
                     except FileNotFoundError:
+                        if not folder.is_dir():
+                            raise _vanished(folder) from None
                         continue  # deleted since the folder was read
                 yield Stored(prefix + entry.name, status.st_size, status.st_mtime)
 
@@ -185,6 +187,13 @@ def _remove_leftover(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
     except OSError:
         pass  # what happened to the object matters, not this: a leftover is in nobody's way
+
+
+def _vanished(folder: Path) -> Temporary:
+    return Temporary(
+        f"{folder} vanished while it was in use.",
+        remedy="See whether the disk is still connected, then run the same command again.",
+    )
 
 
 def _taken(path: Path) -> AlreadyExists:

@@ -19,7 +19,7 @@ from backup_core.cli import demo
 from backup_core.cli.main import main
 from backup_core.cli.shell import Ran, Shell
 from backup_core.clock import SystemClock
-from backup_core.errors import DrivekeepError
+from backup_core.errors import DrivekeepError, Interrupted
 from backup_core.testing import azurite as azurite_module
 from backup_core.testing import m365 as m365_module
 from backup_core.testing.m365 import Simulation
@@ -282,3 +282,17 @@ def test_a_command_that_fails_ends_the_demo(tmp_path: Path) -> None:
     shell = Shell({}, tmp_path, SystemClock(), lambda typed: None)
     with pytest.raises(DrivekeepError, match="`drivekeep snapshots -q` ended with exit code 2"):
         shell.run("snapshots", "-q")
+
+
+def test_a_command_is_ended_with_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that would run for ever does not outlive, or hold up, a demo that is stopped."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
+        begun.append(process)
+        raise Interrupted("Terminated before the end.", exit_code=143)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
+    with pytest.raises(Interrupted):
+        Shell({}, tmp_path, SystemClock(), lambda typed: None).run("simulate")
+    assert begun[0].returncode is not None

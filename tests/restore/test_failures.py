@@ -130,6 +130,36 @@ def test_a_damaged_folder_costs_what_is_in_it(snapshots: Snapshots, bring_back, 
     assert {path for path, (data, _) in found_in(tmp_path / "out").items() if data} == {"a/f", "b/g"}
 
 
+def test_a_bad_chunk_among_good_ones_costs_its_own_file(snapshots: Snapshots, bring_back, tmp_path: Path) -> None:
+    """One bit of a pack: the neighbours in the same range are restored."""
+    wanted = {name: noise(300, at) for at, name in enumerate("abcde")}
+    snapshot = snapshots.add(wanted)
+    place = snapshots.index().locate(hashlib.sha256(wanted["c"]).digest(), False)
+    assert place is not None
+    (name,) = pack_names(snapshots, wanted["c"])
+    data = bytearray(snapshots.store.get(name))
+    data[place.offset + 40] ^= 1
+    snapshots.store.delete(name)
+    snapshots.store.put_new(name, data)
+    assert [(each.path, each.reason) for each in bring_back(snapshot).files_failed] == [("c", "damaged")]
+    del wanted["c"]
+    assert {path: data for path, (data, _) in found_in(tmp_path / "out").items()} == wanted
+
+
+def test_a_file_with_many_bad_chunks_is_listed_once(snapshots: Snapshots, flaky: Flaky, bring_back, tmp_path) -> None:
+    """Its ranges fail one by one, and in several threads."""
+    big = noise(20_000_000, 3)
+    snapshot = snapshots.add({"big": big, "empty": b""})
+    flaky.broken |= pack_names(snapshots, big)
+    assert [(each.path, each.reason) for each in bring_back(snapshot).files_failed] == [("big", "damaged")]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["empty"]
+
+
+def test_what_is_excluded_is_not_looked_into(snapshots: Snapshots, bring_back) -> None:
+    """A damaged folder that nobody asked for is no failure."""
+    assert bring_back(snapshots.add({"lost": Lost(), "f": b"1"}), exclude=("lost",)).files_failed == []
+
+
 def test_content_that_is_no_whole_file_is_refused(snapshots: Snapshots, bring_back, tmp_path: Path) -> None:
     """Chunks that are shorter or longer than the node's size, or that no index knows, make no file."""
     chunk = snapshots.blob(b"12345")
@@ -239,6 +269,14 @@ def test_short_writes_are_completed(snapshots, bring_back, tmp_path: Path, monke
     assert (tmp_path / "out" / "a").read_bytes() == noise(5000, 1)
 
 
+def test_a_file_that_came_out_short_gets_no_name(snapshots, bring_back, tmp_path: Path, monkeypatch) -> None:
+    """A system that says it wrote and did not: the length is looked at before a file is taken for whole."""
+    monkeypatch.setattr(os, "pwrite", lambda file, data, offset: len(data))
+    summary = bring_back(snapshots.add({"a": b"12345"}))
+    assert [(each.path, each.reason) for each in summary.files_failed] == [("a", "size-mismatch")]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_without_hard_links_names_are_still_not_overwritten(snapshots, bring_back, tmp_path: Path, monkeypatch) -> None:
     """On FAT or SMB a file is renamed to its name, but not onto another one."""
 
@@ -265,6 +303,24 @@ def test_a_store_that_goes_away_ends_the_run(snapshots: Snapshots, flaky: Flaky,
     assert {path: data for path, (data, _) in found_in(tmp_path / "out").items()} == {
         f"{n}": noise(500_000, n) for n in range(12)
     }
+
+
+def test_the_plan_is_not_followed_to_its_end_without_a_store(snapshots, flaky: Flaky, bring_back, tmp_path) -> None:
+    """The error of a thread ends the run soon, not after a million folders have been made."""
+    snapshot = snapshots.add({f"{d}": {f"{f}": b"%d %d" % (d, f) for f in range(20)} for d in range(400)})
+    get_range, fail = flaky.get_range, []
+
+    def only_trees(name: str, offset: int, length: int) -> bytes:
+        if fail and name in packs:
+            raise Temporary("The store is away.")
+        return get_range(name, offset, length)
+
+    packs = pack_names(snapshots, b"0 0")
+    fail.append(True)
+    flaky.get_range = only_trees
+    with pytest.raises(Temporary, match="away"):
+        bring_back(snapshot, threads=1)
+    assert 0 < len(list((tmp_path / "out").iterdir())) < 400
 
 
 def test_verify_finds_what_a_disk_changed(snapshots, bring_back, tmp_path: Path, monkeypatch) -> None:

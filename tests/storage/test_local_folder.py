@@ -246,16 +246,28 @@ def test_a_listing_that_breaks_in_the_middle_raises(tmp_path: Path, monkeypatch:
 
 
 def test_what_is_deleted_during_a_listing_is_left_out(tmp_path: Path) -> None:
-    """A file or folder that goes away under a listing is no error: it is not stored any more."""
+    """An object that is deleted under a listing is no error: it is not stored any more."""
     store = LocalFolderStore(tmp_path)
-    for name in ("locks/1", "locks/2", "locks/3", "zz/4"):
+    for name in ("locks/1", "locks/2", "locks/3"):
         store.put_new(name, b"")
     listing = store.list()
     assert next(listing).name == "locks/1"
     store.delete("locks/2")
-    (tmp_path / "zz" / "4").unlink()
-    (tmp_path / "zz").rmdir()
     assert [found.name for found in listing] == ["locks/3"]
+
+
+@pytest.mark.parametrize("shown", [1, 2])
+def test_a_disk_that_is_pulled_out_during_a_listing_is_no_short_list(tmp_path: Path, shown: int) -> None:
+    """When the folder vanishes under a listing, between two files or two folders, it raises and does not just end."""
+    store = LocalFolderStore(tmp_path / "repository")
+    for name in ("data/aa/1", "data/aa/2", "data/bb/3"):
+        store.put_new(name, b"")
+    listing = store.list()
+    for _ in range(shown):
+        next(listing)
+    (tmp_path / "repository").rename(tmp_path / "elsewhere")
+    with pytest.raises(Temporary, match="vanished"):
+        list(listing)
 
 
 def test_reading_makes_no_folder(tmp_path: Path) -> None:
