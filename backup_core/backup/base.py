@@ -10,6 +10,7 @@ from backup_core.drive_state.segments import StateDamaged
 from backup_core.drive_state.state import DriveState
 from backup_core.drive_state.stock import take_stock
 from backup_core.errors import Damaged, NotFound, Usage
+from backup_core.repository.index import load_index
 from backup_core.repository.node import Node
 from backup_core.repository.repository import Repository
 from backup_core.repository.snapshot import Snapshot, load_snapshot, load_snapshots
@@ -45,7 +46,7 @@ def find_base(repository: Repository, job: BackupJob, pool: Executor, with_state
         state = DriveState(repository, head, newest=chosen.newest, pool=pool)
     except StateDamaged:
         state = DriveState(repository, None, newest=chosen.newest, pool=pool)
-    take_stock(repository, state)
+    take_readable_stock(repository, state)
     trees = StoredTrees(repository, state, pool)
     for snapshot in _candidates(repository, state):
         top = _top(trees, snapshot)
@@ -56,6 +57,27 @@ def find_base(repository: Repository, job: BackupJob, pool: Executor, with_state
     if not state.is_empty:  # a head without its tree: whatever is wrong, the drive can be enumerated
         return find_base(repository, job, pool, with_state=False)
     return Base(chosen.newest, state, trees)
+
+
+def take_readable_stock(repository: Repository, state: DriveState) -> None:
+    """As `take_stock`, but a damaged index file stops nothing: what it alone names counts as not stored.
+
+    StateDamaged where the state covers an index file that is gone, and so cannot be mended by adding to it.
+    """
+    try:
+        take_stock(repository, state)
+        return
+    except StateDamaged:
+        raise
+    except Damaged:
+        present = set(repository.ids("index"))
+    if not state.indexes <= present:
+        raise StateDamaged("Index files are gone, and another one is damaged.")
+    for index_id in sorted(present - state.indexes):
+        try:
+            state.cover(index_id, load_index(repository, index_id))
+        except Damaged:
+            continue  # not covered, so that it is looked at again once somebody has mended it
 
 
 def _candidates(repository: Repository, state: DriveState) -> list[Snapshot]:

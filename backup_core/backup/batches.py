@@ -72,6 +72,7 @@ def save_batch(run: Run, number: int, threads: int, progress: Progress) -> Saved
     try:
         files = saver.save(_items(run, run.log.batch(number)), threads)
         packs = saver.packer.finish()
+        run.check_stop()  # who stops a run does not wait for its batches: the lock may be given back by now
     except BaseException:
         saver.packer.abort()
         raise

@@ -36,7 +36,7 @@ def commit_snapshot(run: Run, progress: Progress) -> Summary | None:
     prepared = run.prepared()
     if prepared.lacks_content():
         return None
-    report = Reporter(prepared.scratch, prepared.old, run.root_key).report(run.retry, prepared.gone)
+    report = Reporter(prepared.scratch, prepared.old, run.root_key).report(run.retry, prepared.gone, run.whole)
     packer = Packer(run.repository, tree=True, pack_bytes=run.parts.pack_bytes, in_flight=1, level=TREE_LEVEL)
     try:
         new = NewTree(run.trees, prepared.scratch, prepared.old, prepared.shape, packer, run.whole)

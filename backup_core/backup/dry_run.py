@@ -16,7 +16,7 @@ def estimate(run: Run) -> Summary:
     summary = run.empty_summary()
     before = prepared.before()
     deleted = prepared.deleted()
-    files = folders_new = size = 0
+    files = folders_new = size = replaced = 0
     for planned in prepared.scratch.with_action(Action.FETCH, Action.EMPTY, Action.KEEP, Action.FAIL, Action.FOLDER):
         if planned.action is Action.FOLDER:
             folders_new += planned.old is None
@@ -24,7 +24,9 @@ def estimate(run: Run) -> Summary:
         if planned.action is Action.FAIL and planned.old is None:
             continue
         files += 1
-        size += planned.item.size
+        old_size = planned.old.size if planned.old is not None else 0
+        replaced += old_size
+        size += old_size if planned.action is Action.FAIL else planned.item.size
         if planned.old is None:
             summary.files_new += 1
             summary.bytes_downloaded += planned.item.size
@@ -33,8 +35,9 @@ def estimate(run: Run) -> Summary:
             summary.bytes_downloaded += planned.item.size
     summary.folders_new, summary.files_deleted = folders_new, deleted.files
     summary.files_total = files if run.whole else before.files + summary.files_new - deleted.files
+    summary.bytes_total = size if run.whole else before.bytes + size - replaced - deleted.bytes
     summary.files_unmodified = summary.files_total - summary.files_new - summary.files_changed
-    report = Reporter(prepared.scratch, prepared.old, run.root_key).report(run.retry, prepared.gone)
+    report = Reporter(prepared.scratch, prepared.old, run.root_key).report(run.retry, prepared.gone, run.whole)
     summary.items_skipped, summary.items_failed = report.skipped, report.failed
     run.measure(summary)
     return summary

@@ -4,18 +4,21 @@ A part is closed after so many items or seconds, with the link that follows it: 
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from backup_core.backup.progress import Progress
 from backup_core.backup.run import Run
 from backup_core.backup.run_log import FORMAT, PlanPart
-from backup_core.errors import DrivekeepError, Inconsistent, Locked, NotFound, Temporary
+from backup_core.errors import DrivekeepError, Inconsistent, Locked, NotFound
 from backup_core.graph import children
+from backup_core.graph.attempts import NoAnswer
 from backup_core.graph.delta import DeltaFeed, PositionLost
 from backup_core.graph.drives import get_item
 from backup_core.graph.items import DriveItem
 
 PART_ITEMS = 10_000  # about 1 MiB sealed
 PART_SECONDS = 10.0  # at most this much reading is lost with a killed process
+FOLDERS = frozenset({"folder", "package"})  # kinds of items that hold others
 ENUMERATIONS_MAX = 3  # a position that is lost again right after a fresh start will not come back by asking again
 
 
@@ -37,15 +40,26 @@ class PlanWriter:
         """Write a part; what is given is what is stored, by this run or by another that took it over."""
         part = PlanPart(FORMAT, self._run.basis, self._run.mode, self._items, next_link, delta_link, gone or [])
         stored = self._run.log.put_plan(self._number, part)
-        if stored.basis != part.basis:
-            raise Locked(
-                "Another run of this drive began at the same moment, with another source.",
-                remedy="Wait until it has ended, then run the same command again.",
-                reason="another-run",
-            )
+        if (stored.basis, stored.mode) != (part.basis, part.mode):
+            raise _another_run()
         self._number += 1
         self._items, self._opened = [], self._run.clock.monotonic()
         return stored
+
+    def close_own(self, delta_link: str = "") -> None:
+        """As `close`, for a list that nobody else's part fits into: Locked where another has written the same part."""
+        items = self._items
+        if self.close(delta_link=delta_link).items != items:
+            raise _another_run()
+
+
+def _another_run() -> Locked:
+    return Locked(
+        "Another run of this drive began at the same moment.",
+        why="What it reads of the drive and what this one reads do not make one list.",
+        remedy="Wait until it has ended, then run the same command again.",
+        reason="another-run",
+    )
 
 
 def plan_changes(run: Run, progress: Progress, deadline: float | None = None) -> bool:
@@ -60,7 +74,7 @@ def plan_changes(run: Run, progress: Progress, deadline: float | None = None) ->
         try:
             return _read_delta(run, progress, deadline)
         except PositionLost:
-            run.start_over("resync")
+            run.start_over("resync" if run.base.top else "full")
     raise Inconsistent(
         "Microsoft Graph gave up its own list of changes again and again.",
         why=f"{ENUMERATIONS_MAX} enumerations of the drive were cut off by the service.",
@@ -69,8 +83,9 @@ def plan_changes(run: Run, progress: Progress, deadline: float | None = None) ->
 
 
 def _read_delta(run: Run, progress: Progress, deadline: float | None) -> bool:
-    feed = DeltaFeed(run.graph, run.job.drive.id, run.folder_id)
+    feed = run.feed()
     number, last = run.last_plan_part()
+    caught_up = last is not None and bool(last.delta_link)
     if last is not None:
         link = last.next_link or last.delta_link
     else:
@@ -81,22 +96,23 @@ def _read_delta(run: Run, progress: Progress, deadline: float | None) -> bool:
         page = feed.page(link)
         writer.add(page.items)
         seen += len(page.items)
-        progress.advance(files=len(page.items))
-        if page.delta_link:
-            if last is None or not last.delta_link:
-                retried, gone = _retry_items(run)
-                writer.add(retried)
-                writer.close(delta_link=page.delta_link, gone=gone)
-            elif page.items or seen:
-                writer.close(delta_link=page.delta_link)
-            return False
+        progress.message(f"{seen} items listed")
         link = page.next_link
         late = deadline is not None and run.clock.monotonic() >= deadline
-        if writer.is_full() or late:
-            stored = writer.close(next_link=link)
-            if stored.delta_link:
+        if page.delta_link:
+            if caught_up and not seen:
                 return False
-            link = stored.next_link or link
+            retried, gone = _retry_items(run) if not caught_up else ([], [])
+            writer.add(retried)
+            stored = writer.close(delta_link=page.delta_link, gone=gone)
+        elif writer.is_full() or late:
+            stored = writer.close(next_link=link)
+        else:
+            continue
+        if stored.delta_link:
+            return False
+        if stored.next_link != link:  # another process was first: its part ends elsewhere, and is the one that counts
+            link, feed = stored.next_link, run.feed()
         if late:
             return True
 
@@ -108,16 +124,49 @@ def _walk(run: Run, progress: Progress) -> bool:
         return False
     if last is not None:
         run.start_over(run.mode)  # a walk has no link to go on from
-    position = DeltaFeed(run.graph, run.job.drive.id, run.folder_id).latest_link()
-    writer = PlanWriter(run, 1)
+    feed, writer = run.feed(), PlanWriter(run, 1)
+    position = feed.latest_link()
     writer.add([run.root_item])
-    for items in children.walk(run.graph, run.job.drive.id, run.root_item.id, run.job.threads):
-        writer.add(items)
-        progress.advance(files=len(items))
-        if writer.is_full():
-            writer.close()
-    writer.close(delta_link=position)
+    walked = {run.root_item.id}
+    _walk_folder(run, writer, run.root_item.id, walked, progress)
+    position = _walk_missed(run, feed, writer, position, walked, progress)
+    writer.close_own(delta_link=position)
     return False
+
+
+def _walk_folder(run: Run, writer: PlanWriter, folder_id: str, walked: set[str], progress: Progress) -> None:
+    seen = 0
+    for items in children.walk(run.graph, run.job.drive.id, folder_id, run.job.threads):
+        writer.add(items)
+        walked.update(item.id for item in items if item.kind in FOLDERS)
+        seen += len(items)
+        progress.message(f"{seen} items listed")
+        if writer.is_full():
+            writer.close_own()
+
+
+def _walk_missed(
+    run: Run, feed: DeltaFeed, writer: PlanWriter, position: str, walked: set[str], progress: Progress
+) -> str:
+    """The position up to which the walk is whole.
+
+    A folder that is moved out of the walk's way before it is listed is told by the feed, and what lies in it is not:
+    the next delta would take it for empty.
+    """
+    link = position
+    while True:
+        page = feed.page(link)
+        writer.add(page.items)
+        missed = [item.id for item in page.items if item.kind in FOLDERS and item.id not in walked]
+        for folder_id in missed:
+            if folder_id in walked:  # it lies in one that was missed, too
+                continue
+            walked.add(folder_id)
+            with suppress(NotFound):  # deleted since; the feed will say so
+                _walk_folder(run, writer, folder_id, walked, progress)
+        if page.delta_link and not missed:
+            return page.delta_link
+        link = page.next_link or page.delta_link
 
 
 def _retry_items(run: Run) -> tuple[list[DriveItem], list[str]]:
@@ -140,7 +189,9 @@ def _ask(run: Run) -> Iterator[tuple[str, DriveItem | None]]:
             yield item_id, get_item(run.graph, run.job.drive.id, item_id)[0]
         except NotFound:
             yield item_id, None
-        except Temporary:
+        except NoAnswer:
             raise
-        except DrivekeepError:  # this item's own trouble: it waits on, and stops nothing else
-            continue
+        except DrivekeepError as error:
+            if error.reason == "throttled":
+                raise
+            continue  # this item's own trouble: it waits on, and stops nothing else

@@ -12,6 +12,7 @@ import msgspec
 
 from backup_core.backup.old_tree import OldTree
 from backup_core.backup.plan import Action, Decision
+from backup_core.backup.run_log import version
 from backup_core.backup.scratch import Planned, Scratch
 from backup_core.backup.stored_trees import StoredTrees
 from backup_core.drive_state.state import DriveState
@@ -166,8 +167,9 @@ class NewTree:
         if planned.action is Action.EMPTY:
             return file_node(planned.item, [], 0)
         if planned.action is Action.FETCH and planned.saved is not None and planned.saved.verdict:
-            saved = planned.saved
-            delivered = msgspec.structs.replace(saved.item, name=planned.item.name)
+            saved, delivered = planned.saved, planned.item
+            if version(delivered) != version(saved.item):  # newer than the plan; the feed will tell where and when
+                delivered = msgspec.structs.replace(saved.item, name=planned.item.name)
             return file_node(delivered, saved.content, saved.stored_size, planned.saved.verdict)
         old = planned.old
         if old is None or old.type != "file" or old.content is None:

@@ -22,17 +22,18 @@ class OldTree:
 
     def __init__(self, trees: StoredTrees, root_key: bytes, root_tree: str | None) -> None:
         self._trees, self._root, self._root_tree = trees, root_key, root_tree
+        self._is_whole = False
         self.tree_ids: dict[bytes, str] = {}
         self.parents: dict[bytes, bytes] = {}
         self.names: dict[bytes, str] = {}  # of the folders in between; for reports
 
-    def find(self, scratch: Scratch, items: PagedMap) -> None:
-        """The old nodes of what a delta names, into `scratch`."""
+    def find(self, scratch: Scratch, items: PagedMap, also: set[bytes]) -> None:
+        """The old nodes of what a delta names, and of the keys `also`, into `scratch`."""
         planned = dict(scratch.parents())
         places = set(planned.values()) - {b""}
-        self._look_up_parents(planned.keys() | places, items)
-        wanted: dict[bytes, set[bytes]] = defaultdict(set)  # folder -> keys of planned items that were in it
-        for key in planned:
+        self._look_up_parents(planned.keys() | places | also, items)
+        wanted: dict[bytes, set[bytes]] = defaultdict(set)  # folder -> keys of items that were in it
+        for key in planned.keys() | also:
             if (parent := self.parents.get(key)) is not None:
                 wanted[parent].add(key)
         below = self._ways_down(wanted.keys() | places)
@@ -42,6 +43,7 @@ class OldTree:
 
     def walk(self, scratch: Scratch) -> None:
         """Every node of the last snapshot that can be read, into `scratch`; what cannot is fetched again."""
+        self._is_whole = True
         for level in self._levels(None):
             for folder, tree in level:
                 scratch.add_old(self._nodes(folder, tree, None))
@@ -51,7 +53,10 @@ class OldTree:
         pending = [tree_id]
         while pending:
             portion, pending = pending[:TREES_AT_ONCE], pending[TREES_AT_ONCE:]
-            for data in self._trees.load(portion).values():
+            loaded = self._trees.load(portion)
+            if not self._is_whole and len(loaded) < len(set(portion)):  # the totals would be wrong from now on
+                raise Inconsistent("A folder of the last snapshot cannot be read.")
+            for data in loaded.values():
                 for key, node in Tree.parse(data).nodes():
                     if key is None or (leave_out is not None and leave_out(key)):
                         continue

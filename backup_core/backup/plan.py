@@ -3,6 +3,7 @@
 This is the one place that knows what counts as changed.
 """
 
+import re
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -11,6 +12,10 @@ from backup_core.repository.node import Node, is_storable
 
 SKIPPED = frozenset({"package", "remote-item", "excluded", "gone"})  # left out by choice or by nature: no failure
 MISMATCHES = frozenset({"hash-mismatch", "size-mismatch"})
+
+# Microsoft's ids are letters, digits and a little punctuation. With other characters, or dots alone, no request can be
+# made; an item without any id is among these.
+_ID = re.compile(r"[!-~]*[0-9A-Za-z][!-~]*", re.ASCII)
 
 
 class Action(IntEnum):
@@ -30,17 +35,28 @@ class Decision(NamedTuple):
 
 def decide(item: DriveItem, old: Node | None, retry: str = "") -> Decision:
     """`old` is the item's node in the last snapshot, `retry` the reason for which it waits in the retry list."""
-    if item.kind == "deleted":
+    # A root is of a drive whose folder is taken as the root; the run's own root is not asked about.
+    if item.kind == "deleted" or item.root:
         return Decision(Action.GONE)
     if item.kind == "remote":
         return Decision(Action.GONE, "remote-item")
-    if item.kind == "unknown" or not item.name or not item.parent or not is_storable(item):
+    if not _makes_sense(item):
         return Decision(Action.STAY, "invalid-item")
     if item.kind == "package":
         return Decision(Action.FOLDER, "package")
     if item.kind == "folder":
         return Decision(Action.FOLDER)
     return _decide_file(item, old, retry)
+
+
+def can_be_asked_for(item_id: str) -> bool:
+    """Whether there can be a request for an item by its id."""
+    return _ID.fullmatch(item_id) is not None
+
+
+def _makes_sense(item: DriveItem) -> bool:
+    known = item.kind != "unknown" and item.name and item.parent
+    return bool(known) and can_be_asked_for(item.id) and is_storable(item)
 
 
 def _decide_file(item: DriveItem, old: Node | None, retry: str) -> Decision:
@@ -50,7 +66,7 @@ def _decide_file(item: DriveItem, old: Node | None, retry: str) -> Decision:
         return Decision(Action.EMPTY)
     # Bytes that differed from what Microsoft reports are fetched once more even though the report is the same:
     # a second delivery of the same bytes settles that the report is wrong.
-    if old is not None and same_content(item, old) and retry not in MISMATCHES:
+    if old is not None and same_content(item, old) and not (retry and old.verdict == "mismatch"):
         return Decision(Action.KEEP)
     return Decision(Action.FETCH)
 

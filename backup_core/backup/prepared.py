@@ -11,7 +11,9 @@ from backup_core.backup.run_log import RunLog
 from backup_core.backup.scratch import Planned, Scratch
 from backup_core.backup.stored_trees import StoredTrees
 from backup_core.drive_state.head import Totals
+from backup_core.drive_state.segments import StateDamaged
 from backup_core.drive_state.state import DriveState
+from backup_core.errors import Inconsistent
 from backup_core.graph.items import DriveItem
 from backup_core.repository.node import Node
 from backup_core.repository.tree import item_key
@@ -49,14 +51,19 @@ class Prepared:
         root = item_key(seen.root.id)
         self.old = OldTree(seen.trees, root, seen.root_tree)
         self._take_in(log, root)
+        retried = {item_key(item_id) for item_id in seen.retry}
         if self._whole:
             self.old.walk(self.scratch)
         else:
-            self.old.find(self.scratch, self._state.items)
+            self.old.find(self.scratch, self._state.items, retried)
         self.scratch.index_old()
         self.scratch.decide(seen.retry)
+        if not self._whole and self.scratch.has_other_kind():
+            raise Inconsistent("A folder has become a file, or a file a folder.")
         self.shape = Shape(self.scratch, self.old, root, self._whole)
-        self.shape.settle_lost(self.scratch, self._whole, seen.in_folder, {item_key(item_id) for item_id in seen.retry})
+        self.shape.settle_lost(self.scratch, self._whole, seen.in_folder, retried)
+        if not self._whole:
+            self._check_content_told(retried)
         self._check_kept()
 
     def load_saved(self) -> None:
@@ -65,7 +72,10 @@ class Prepared:
                 if (run, number) in self._loaded:
                     continue
                 self._loaded.add((run, number))
-                saved = log.saved(number)
+                try:
+                    saved = log.saved(number)
+                except StateDamaged:  # its files are fetched again
+                    continue
                 self.scratch.add_saved(saved.files)
                 self.bytes_downloaded += saved.bytes_downloaded
                 self.bytes_added += saved.bytes_added
@@ -110,9 +120,20 @@ class Prepared:
             self.gone += part.gone
             self.delta_link = part.delta_link or self.delta_link
             for item in part.items:
-                if item.id == self.root_item.id:
+                if item.id == self.root_item.id and item.kind == "folder":
                     self.root_item = item  # the feed knows its times better than the last snapshot
+        if not self.delta_link:
+            raise Inconsistent("The list of changes was not read to its end.")
         self.scratch.index()
+
+    def _check_content_told(self, retried: set[bytes]) -> None:
+        """A folder that was known once and comes back does not bring its content into the feed, nor does one that made
+        no sense when its content was told.
+        """
+        returning = self._state.items.get_many(self.scratch.new_folders()).keys()
+        understood = retried.intersection(key for key, _ in self.scratch.living(Action.FOLDER))
+        if returning or understood:
+            raise Inconsistent(f"{len(returning) + len(understood)} folders are back, and what is in them is not told.")
 
     def _check_kept(self) -> None:
         """Content that is taken over from the last snapshot must be stored still; else the file is fetched again."""

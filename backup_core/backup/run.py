@@ -7,14 +7,15 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from backup_core.backup.base import Base, find_base
+from backup_core.backup.base import Base, find_base, take_readable_stock
 from backup_core.backup.content import Claims
 from backup_core.backup.job import BackupJob, Components, Summary
 from backup_core.backup.prepared import Prepared, Seen
 from backup_core.backup.run_log import Basis, Mode, PlanPart, RunLog
-from backup_core.drive_state.stock import take_stock
+from backup_core.drive_state.segments import StateDamaged
 from backup_core.errors import Interrupted, Usage
 from backup_core.graph.client import GraphClient
+from backup_core.graph.delta import DeltaFeed
 from backup_core.graph.drives import item_at_path, root_item
 from backup_core.graph.items import DriveItem
 from backup_core.repository.pack import Pack
@@ -47,7 +48,7 @@ class Run:
         self.root_item = self._find_root()
         self.root_key = item_key(self.root_item.id)
         self.retry = {item_id: each.reason for item_id, each in self.state.retry().items()}
-        self.basis = Basis(job.source, base.tree, base.generation, RULES)
+        self.basis = Basis(job.source, base.tree, base.generation, RULES, job.drive.id, self.folder_id or "")
         self.mode: Mode = self._first_mode()
         self._store: Store = MemoryStore(parts.clock) if job.dry_run else parts.repository.store
         self._prepared: Prepared | None = None
@@ -104,6 +105,10 @@ class Run:
             return self.base.snapshot.hostname
         return self.job.drive.account.upn.rpartition("@")[2] or "onedrive"
 
+    def feed(self) -> DeltaFeed:
+        """What Microsoft says of changes in the drive, or in the folder taken as the root."""
+        return DeltaFeed(self.graph, self.job.drive.id, self.folder_id)
+
     def _find_root(self) -> DriveItem:
         top = self.base.top
         if self.job.root_path:
@@ -126,6 +131,7 @@ class Run:
     def start_over(self, mode: Mode) -> None:
         """A new attempt at the plan. What earlier ones have saved is used again."""
         self.mode = mode
+        self._look_at_root()
         self._forget_prepared()
         number = int(self._attempts[-1].rpartition("-")[2]) + 1 if self._attempts else 1
         self._attempts.append(RunLog.name(self.base.generation, number))
@@ -135,11 +141,25 @@ class Run:
         if not self._attempts:
             return False
         log = RunLog(self._store, self.repository.keys, self._attempts[-1])
-        first = next((part for _, part in log.plan_parts()), None)
+        try:
+            first = next((part for _, part in log.plan_parts()), None)
+        except StateDamaged:
+            return False
         if first is None or first.basis != self.basis:
             return False
+        if first.mode == "delta" != self.mode:  # the state that its changes were to be added to is not there any more
+            return False
         self.log, self.mode = log, first.mode
+        self._look_at_root()
         return True
+
+    def _look_at_root(self) -> None:
+        """Where all is listed, the root is not taken from the last snapshot: a drive that moved to other machines of
+        Microsoft's has other ids, and below the former root nothing would be found.
+        """
+        if self.whole and self.base.top is not None and not self.job.root_path:
+            self.root_item = root_item(self.graph, self.job.drive.id)
+            self.root_key = item_key(self.root_item.id)
 
     def last_plan_part(self) -> tuple[int, PlanPart | None]:
         """Number and content of the last part that was written; 0 and None before the first."""
@@ -165,7 +185,8 @@ class Run:
 
     def take_stock(self) -> None:
         """See what index files there are now: somebody may have pruned, or written, since the run began."""
-        take_stock(self.repository, self.state)
+        take_readable_stock(self.repository, self.state)
+        self.claims = Claims(self.state.data)  # what was claimed is stored by now, or is not and must be claimed again
 
     def cover(self, indexes: Iterable[str], packs: Iterable[Pack]) -> None:
         """Learn of packs that this run has stored, and of the index files that name them."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from backup_core.drive_state.segments import StateDamaged
 from backup_core.errors import AlreadyExists, Damaged, Usage
 from backup_core.graph.download import Verdict
 from backup_core.graph.items import DriveItem
@@ -37,6 +38,8 @@ class Basis(msgspec.Struct, frozen=True, array_like=True):
     tree: str  # root tree of the snapshot that the run starts from; "" for none
     generation: int  # of the head that it starts from; 0 for none
     rules: str  # hash of the exclusion rules
+    drive: str  # before the first snapshot nothing else tells whose plan it is
+    folder: str  # id of the folder taken as the root; "" for the drive's own
 
 
 class PlanPart(msgspec.Struct, frozen=True, array_like=True):
@@ -80,8 +83,11 @@ class SavedFile(msgspec.Struct, frozen=True, array_like=True):
     reason: str = ""
 
     def settles(self, planned: DriveItem) -> bool:
-        """Whether this answers the plan, or the plan asks for another version by now."""
-        return version(planned) in (version(self.planned), version(self.item))
+        """Whether this answers the plan, or the plan asks for another version by now.
+
+        What is newer than its plan answers that very plan only: a later one may ask for the former content again.
+        """
+        return planned == self.planned or version(planned) == version(self.item)
 
 
 class SavedBatch(msgspec.Struct, frozen=True, array_like=True):
@@ -138,7 +144,10 @@ class RunLog:
         return self._get(layout.saved_name(self.run, number), SavedBatch)
 
     def plan_parts(self) -> Iterator[tuple[int, PlanPart]]:
-        for number in self.numbers()["plan"]:
+        """Every part in order. StateDamaged where one is missing: items would be lost in silence."""
+        for expected, number in enumerate(self.numbers()["plan"], 1):
+            if number != expected:
+                raise StateDamaged(f"{layout.plan_name(self.run, expected)} is missing.")
             yield number, self.plan(number)
 
     def _put(self, name: str, value: Part, kind: type[Part]) -> Part:
@@ -150,11 +159,11 @@ class RunLog:
         return value
 
     def _get(self, name: str, kind: type[Part]) -> Part:
-        packed = self._keys.open(self._store.get(name))
         try:
+            packed = self._keys.open(self._store.get(name))
             value: Any = msgspec.msgpack.decode(compression.decompress(packed, OBJECT_BYTES_MAX), type=kind)
-        except msgspec.MsgspecError as error:
-            raise Damaged(f"{name} does not hold what a run wrote there.") from error
+        except (Damaged, msgspec.MsgspecError) as error:
+            raise StateDamaged(f"{name} does not hold what a run wrote there.") from error
         if value.format != FORMAT:
             raise Usage(
                 "An unfinished backup of this drive was begun by another version of drivekeep.",

@@ -5,7 +5,7 @@ A durable orchestration runs the same steps as activities. Nothing here is known
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 
 from backup_core.backup.batches import cut_batches, save_batch
 from backup_core.backup.commit import commit_snapshot
@@ -14,6 +14,7 @@ from backup_core.backup.feed import plan_changes
 from backup_core.backup.job import BackupJob, Components, Summary
 from backup_core.backup.progress import Progress
 from backup_core.backup.run import Run
+from backup_core.backup.run_log import SavedBatch
 from backup_core.drive_state.segments import StateDamaged
 from backup_core.errors import Damaged, Inconsistent, Interrupted
 from backup_core.repository.lock import RepositoryLock
@@ -65,12 +66,24 @@ def _save(run: Run, batches: list[int], progress: Progress) -> None:
     at_once = min(BATCHES_AT_ONCE, len(batches)) or 1
     threads = max(1, run.job.threads // at_once)
     pool = ThreadPoolExecutor(at_once, thread_name_prefix="batch")
+    jobs = [pool.submit(save_batch, run, number, threads, progress) for number in batches]
     try:
-        for job in as_completed([pool.submit(save_batch, run, number, threads, progress) for number in batches]):
+        for job in as_completed(jobs):
             job.result()
     except BaseException as error:
         run.stop.set()
+        by_a_person = isinstance(error, Interrupted) and error not in _errors(jobs)
         # Who stops a backup does not wait for a download that hangs: nothing names what its batch has saved.
-        pool.shutdown(wait=not isinstance(error, Interrupted), cancel_futures=True)
-        raise
+        pool.shutdown(wait=not by_a_person, cancel_futures=True)
+        raise error if by_a_person else _cause(error, jobs) from None
     pool.shutdown()
+
+
+def _cause(error: BaseException, jobs: list[Future[SavedBatch]]) -> BaseException:
+    """Of batches that end because one of them failed, the others say only that they were stopped."""
+    return next((each for each in [error, *_errors(jobs)] if not isinstance(each, Interrupted)), error)
+
+
+def _errors(jobs: list[Future[SavedBatch]]) -> list[BaseException]:
+    found = [job.exception() for job in jobs if job.done() and not job.cancelled()]
+    return [each for each in found if each is not None]

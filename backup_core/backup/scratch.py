@@ -161,6 +161,21 @@ class Scratch:
     def get(self, key: bytes) -> Planned | None:
         return next(self._planned("item.key = ?", key), None)
 
+    def old(self, key: bytes) -> OldNode | None:
+        """What the last snapshot has of an item, as far as it was looked for."""
+        row = self._base.execute("SELECT parent, node FROM old WHERE key = ?", (key,)).fetchone()
+        return OldNode(key, row[0], _NODE.decode(row[1]), row[1]) if row else None
+
+    def has_other_kind(self) -> bool:
+        """Whether a folder of the last snapshot is planned as a file, or the other way round."""
+        sql = "SELECT 1 FROM item JOIN old USING (key) WHERE (action = ?) != folder AND action NOT IN (?, ?) LIMIT 1"
+        return self._base.execute(sql, (Action.FOLDER, Action.GONE, Action.STAY)).fetchone() is not None
+
+    def new_folders(self) -> list[bytes]:
+        """Folders that are planned and that the last snapshot does not have."""
+        sql = "SELECT item.key FROM item LEFT JOIN old USING (key) WHERE action = ? AND old.key IS NULL"
+        return [row[0] for row in self._base.execute(sql, (Action.FOLDER,))]
+
     def _planned(self, condition: str, *values: bytes | int) -> Iterator[Planned]:
         # `condition` is one of the few that stand above, never something from outside.
         rows = self._base.execute(_PLANNED + condition + " ORDER BY item.key", values)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 from backup_core.backup.progress import NoProgress, Progress
 from backup_core.cli.output import Output, duration_text, printable, size_text
@@ -26,12 +27,14 @@ def shown_progress(output: Output, clock: Clock) -> Iterator[Progress]:
         with BarWithStatusLines(output, clock) as both:
             yield both
     elif output.as_json:
-        yield StatusLines(output, clock)
+        with StatusLines(output, clock) as status:
+            yield status
     elif on_terminal:
         with Bar(output, clock) as bar:
             yield bar
     else:
-        yield PlainLines(output, clock)
+        with PlainLines(output, clock) as lines:
+            yield lines
 
 
 @dataclass
@@ -68,7 +71,10 @@ class Count:
 
 
 class _Periodic:
-    """Keeps count, and reports at the first call after a period has passed."""
+    """Keeps count, and reports at the first call after a period has passed; nothing is said after the `with` block.
+
+    A run that was stopped does not wait for its threads, and its error is the last line.
+    """
 
     period_seconds: float
 
@@ -77,6 +83,14 @@ class _Periodic:
         self._lock = threading.Lock()
         self._count = Count(started=clock.monotonic())
         self._due = clock.monotonic() + self.period_seconds
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._ended = True
 
     def stage(self, name: str, files: int = 0, bytes: int = 0) -> None:
         with self._lock:
@@ -92,7 +106,7 @@ class _Periodic:
             self._count.files += files
             self._count.bytes += bytes
             now = self._clock.monotonic()
-            if now < self._due:
+            if now < self._due or self._ended:
                 return
             self._due = now + self.period_seconds
             try:
@@ -101,10 +115,11 @@ class _Periodic:
                 self._due = math.inf
 
     def waiting(self, seconds: float) -> None:
-        self._output.message(_pause(seconds))
+        self.message(_pause(seconds))
 
     def message(self, text: str) -> None:
-        self._output.message(text)
+        if not self._ended:
+            self._output.message(text)
 
     def _report(self, now: float) -> None:
         raise NotImplementedError
@@ -217,6 +232,10 @@ class BarWithStatusLines(Bar):
     def __init__(self, output: Output, clock: Clock) -> None:
         super().__init__(output, clock)
         self._lines = StatusLines(output, clock)
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self._lines.__exit__()
 
     def stage(self, name: str, files: int = 0, bytes: int = 0) -> None:
         super().stage(name, files, bytes)

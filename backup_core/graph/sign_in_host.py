@@ -120,22 +120,22 @@ def sign_in_error(result: Mapping[str, Any] | None, *, signed_in: bool) -> Drive
             f"oauth2: cannot fetch token: sign-in is not available now ({answer}).",
             remedy="Run the same command again later.",
         )
-    known = next((_REMEDIES[number] for number in sorted(numbers) if number in _REMEDIES), None)
-    if signed_in and known is None and word in ("invalid_grant", "interaction_required", "login_required"):
-        return expired(f"Microsoft answers {answer}: it was used up, withdrawn, or not used for too long.")
+    known = next((_REMEDIES[number] for number in sorted(numbers) if number in _REMEDIES), "")
+    if signed_in and word in ("invalid_grant", "interaction_required", "login_required"):
+        return expired(f"Microsoft no longer takes the stored sign-in ({answer}).", known)
     remedy = known or (_SIGN_IN_AGAIN if signed_in else "") + "Check the account, and the client id and tenant in use."
     return AccessDenied(
         f"oauth2: cannot fetch token ({answer}).", why="Microsoft refuses the sign-in.", remedy=remedy, reason="sign-in"
     )
 
 
-def expired(why: str) -> AccessDenied:
-    """A user's tokens no longer work, whatever the reason."""
+def expired(why: str, remedy: str = "") -> AccessDenied:
+    """A user's tokens no longer work, whatever the reason; `remedy` is what helps against this one."""
     return AccessDenied(
         "token expired and refresh failed.",
         why=why,
-        remedy=f"{_SIGN_IN_AGAIN}"
-        "Make sure that it was issued with the scope offline_access, and that the file is not corrupted"
+        remedy=f"{remedy} {_SIGN_IN_AGAIN}".lstrip()
+        + "Make sure that it was issued with the scope offline_access, and that the file is not corrupted"
         " (ONEDRIVE_TOKEN_FILE names it).",
         reason="sign-in-again",
     )

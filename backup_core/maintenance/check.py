@@ -47,7 +47,6 @@ def check(
         progress.stage("Reading packs" if read_share else "Comparing packs with the index")
         sample = Sample(read_share, run_id)
         losses = check_packs(repository, index, report, sample, lambda size: progress.advance(0, size))
-        lock.ensure()
         progress.stage("Checking snapshots")
         trees = TreeCheck(repository, index, losses, report, progress.advance)
         for snapshot in reversed(snapshots):  # a finding names the newest snapshot that it hits

@@ -134,8 +134,6 @@ class Walk:
     def _root(self, pool: Executor) -> Folder:
         stored = Folder("", (), None, self._tree, "start")
         self._read([stored], pool)
-        if stored.problem is not None:
-            return stored
         top = stored.subfolders[0] if len(stored.subfolders) == 1 and not any(stored.files()) else None
         part: Part = "way" if self._asked else "start"
         if top is not None and top.node is not None and top.node.origin is not None:

@@ -242,12 +242,21 @@ def test_keep_leaves_what_was_restored(
     assert (kept / "restored-first/Work/plan.txt").read_bytes() == b"a plan" * 99
 
 
-@pytest.mark.parametrize("given", ["/nowhere/at/all", __file__, "/"])
-def test_a_folder_that_cannot_be_a_drive_is_refused(given: str, capsys: Capture) -> None:
-    """What is no folder, and what holds the demo's own files, is refused with a remedy before anything starts."""
+@pytest.mark.parametrize("given", ["/nowhere/at/all", __file__])
+def test_what_is_no_folder_is_refused(given: str, capsys: Capture) -> None:
+    """A drive that is no folder is refused with a remedy before anything starts."""
     assert main(["demo", "--json", "--drive", given]) == 2
     answer = json.loads(capsys.readouterr().out)
     assert answer["reason"] == "usage" and answer["remedy"]
+
+
+def test_a_folder_with_the_demos_own_files_is_refused(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """What the demo writes must not turn up in the drive that it backs up."""
+    monkeypatch.setattr("tempfile.tempdir", str(own_folder / "Work" / "empty"))
+    assert main(["demo", "--drive", str(own_folder)]) == 2
+    assert "temporary files" in capsys.readouterr().err
 
 
 def test_an_unreadable_file_is_named(own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -270,7 +279,9 @@ def test_a_typed_command_sees_only_its_settings(tmp_path: Path, monkeypatch: pyt
     shown: list[str] = []
     shell = Shell({"DRIVEKEEP_PASSWORD": "x"}, tmp_path, SystemClock(), shown.append)
     ran = shell.run("config", "show", "-r", "a b", unseen=["--json"])
-    rows = {row["name"]: row for row in json.loads(ran.lines[-1])["settings"]}
+    document = json.loads(ran.lines[-1])
+    assert document["config_file"].startswith(str(tmp_path))
+    rows = {row["name"]: row for row in document["settings"]}
     given = {name for name, row in rows.items() if row["origin"] in ("environment", "config.toml")}
     assert given == {"DRIVEKEEP_PASSWORD"}
     assert shown == ["$ drivekeep config show -r 'a b'"]
@@ -285,7 +296,11 @@ def test_a_command_that_fails_ends_the_demo(tmp_path: Path) -> None:
 
 
 def test_a_command_is_ended_with_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that would run for ever does not outlive, or hold up, a demo that is stopped."""
+    """A command that would run on does not outlive, or hold up, a demo that is stopped: it is told to end."""
+    program = tmp_path / "long"
+    program.write_text("#!/bin/sh\nexec sleep 20\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
     begun: list[subprocess.Popen[str]] = []
 
     def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
@@ -294,5 +309,5 @@ def test_a_command_is_ended_with_the_demo(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
     with pytest.raises(Interrupted):
-        Shell({}, tmp_path, SystemClock(), lambda typed: None).run("simulate")
-    assert begun[0].returncode is not None
+        Shell({}, tmp_path, SystemClock(), lambda typed: None).run("backup")
+    assert begun[0].returncode == -signal.SIGTERM

@@ -86,7 +86,16 @@ def disturb(m365: Simulation, home: Path, tmp_path: Path) -> Iterator[Callable[[
     yield run
 
 
-@pytest.mark.parametrize("mishap", MISHAPS.values(), ids=MISHAPS.keys())
+USUAL = ("throttled-feed", "throttled-content", "reset-in-a-body", "truncated-body", "cut-without-length", "airport")
+
+
+@pytest.mark.parametrize(
+    "mishap",
+    [
+        pytest.param(mishap, id=name, marks=[] if name in USUAL else pytest.mark.soak)
+        for name, mishap in MISHAPS.items()
+    ],
+)
 def test_a_mishap_is_lived_through(
     mishap: Mishap, disturb: Callable[[list[Mishap], Place], None], tmp_path: Path
 ) -> None:

@@ -159,9 +159,7 @@ def fill(scene: Scene) -> Callable[[str], str]:
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
-def test_refused_with_a_remedy_and_nothing_written(
-    refusal: Refusal, scene: Scene, fill: Callable[[str], str]
-) -> None:
+def test_refused_with_a_remedy_and_nothing_written(refusal: Refusal, scene: Scene, fill: Callable[[str], str]) -> None:
     """A person gets three lines on stderr at most, a program one JSON object; the exit code is the contract's, and not
     a byte has changed in any repository, container or folder.
     """
@@ -204,7 +202,9 @@ def _everything(scene: Scene) -> Any:
     from azure.storage.blob import BlobServiceClient
 
     with BlobServiceClient.from_connection_string(scene.azurite.connection_string) as service:
-        containers = sorted(each.name for each in service.list_containers() if not each.name.startswith(("e2e", "test")))
+        containers = sorted(
+            each.name for each in service.list_containers() if not each.name.startswith(("e2e", "test"))
+        )
     return files, sorted(path for path in scene.folder.rglob("*") if path.is_dir()), containers
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from backup_core.errors import AccessDenied, Temporary
+from backup_core.graph import download as download_module
 from backup_core.graph.attempts import NoAnswer
 from backup_core.graph.body import PIECE_BYTES
 from backup_core.graph.quickxorhash import QuickXorHash
@@ -233,6 +234,14 @@ def test_redirects_of_the_content_host(scene: Any) -> None:
         scene.host.add(moved.format(target))
         assert scene.fails() == "download-failed"
     assert not [call for call in scene.graph.calls if "evil" in call.request.url or "/x" in call.request.url]
+
+
+def test_the_body_of_a_redirect_is_not_waited_for(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A redirect is followed when its head is there: what comes behind it, however much, is nobody's content."""
+    monkeypatch.setattr(download_module, "READ_SECONDS", 0.3)
+    scene.host.add(f"HTTP/1.1 302 X\nContent-Length: 1000000000\nLocation: {scene.host.url}/second", b"x", "hang")
+    scene.host.add(OK, CONTENT)
+    assert scene.read(retries=0)[1].verdict == "verified"
 
 
 @pytest.mark.parametrize("framing", ["length", "until closed"])

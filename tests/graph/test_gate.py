@@ -99,13 +99,15 @@ def test_backoff_grows_is_jittered_and_capped() -> None:
 
 def test_slows_down_before_it_is_throttled() -> None:
     """With less than a fifth of the budget left, requests are spread over the time until it is new."""
-    gate = Gate(FakeClock())
+    waits: list[float] = []
+    gate = Gate(FakeClock(), waits.append)
     gate.heed(limit=1200, remaining=240, reset=5)
     assert gate.wait() == 0
     gate.heed(limit=1200, remaining=100, reset=5)
     assert pytest.approx(0.05) == gate.wait()
     gate.heed(limit=1200, remaining=0, reset=5)
     assert gate.wait() == 5
+    assert waits == [5]  # nobody wants to read of the twentieth of a second
 
 
 class _StoppedClock(FakeClock):

@@ -76,6 +76,8 @@ FOREIGN = [
     "https://contoso.sharepoint。com/x",
     "https://contoso.sharepoint．com/x",
     "https://contoso.ѕharepoint.com/x",
+    "https://contoso\u212a.sharepoint.com/x",  # the Kelvin sign, a k in small letters
+    "https://contoſo.sharepoint.com/x",
     "https://contoso.sharepoint.com\u2044evil.example/x",
     "https://ⓒontoso.sharepoint.com/x",
     "https://169.254.169.254/metadata/instance",

@@ -77,7 +77,7 @@ def test_scopes_without_an_administrator(world: Any, common: Any, token_file: Pa
     ]
 
 
-@pytest.mark.parametrize("number", [70008, 700082, 50173, 70043])
+@pytest.mark.parametrize("number", [70008, 700082, 50173, 70043, 50057])
 def test_expired_sign_in(world: Any, common: Any, token_file: Path, number: int) -> None:
     """A refresh token that no longer works: the contract's text, exit code 13, the file left as it was."""
     common.refuse("invalid_grant", number)
@@ -87,6 +87,7 @@ def test_expired_sign_in(world: Any, common: Any, token_file: Path, number: int)
     assert caught.value.exit_code == 13
     for said in ("Delete the token file", "offline_access", "not corrupted", f"AADSTS{number}"):
         assert said in text
+    assert ("account is disabled" in text) == (number == 50057)
     assert "CANARY" not in text
     assert "CANARY-refresh-0" in token_file.read_text()
 

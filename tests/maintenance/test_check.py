@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +17,11 @@ from backup_core.errors import Damaged, DrivekeepError, Locked
 from backup_core.maintenance.check import check
 from backup_core.maintenance.packs import Sample
 from backup_core.maintenance.report import FILES_NAMED_MAX, CheckReport
+from backup_core.repository.crypto import Keys
+from backup_core.repository.index import save_index
 from backup_core.repository.lock import RepositoryLock
 from backup_core.repository.node import Node
+from backup_core.repository.pack import Pack, PackedBlob, append_header
 from backup_core.repository.repository import Repository
 from backup_core.repository.snapshot import Snapshot, load_snapshots
 from backup_core.storage.local_folder import LocalFolderStore
@@ -304,6 +308,52 @@ def test_a_lock_that_excludes_it_is_respected() -> None:
     with RepositoryLock(snapshots.repository, FakeClock(), "backup"):
         assert checked(snapshots.repository).exit_code == 0
     assert list(snapshots.store.list("locks/")) == []
+
+
+def test_a_lock_that_was_lost_makes_the_check_void() -> None:
+    """Half an hour without a refresh: a prune may have run, so nothing that looks missing can be called damage."""
+    snapshots, clock = two_snapshots(), FakeClock()
+
+    class Asleep(Told):
+        def stage(self, name: str, files: int = 0, bytes: int = 0) -> None:
+            if name == "Checking snapshots":
+                clock.advance(1801)
+
+    with pytest.raises(Locked, match="could not be kept up"):
+        check(snapshots.repository, clock, "test", Asleep())
+
+
+def _pack_by_hand(blobs: list[tuple[bytes, bytes]], keys: Keys) -> tuple[bytearray, list[PackedBlob]]:
+    """Ids and contents, sealed one after another; nobody looks whether they fit."""
+    room, packed, end = memoryview(bytearray(10_000)), [], 0
+    for blob_id, content in blobs:
+        start, end = end, keys.seal_into(content, room, end)
+        packed.append(PackedBlob(blob_id, False, start, end - start, 0))
+    return bytearray(room[: append_header(keys, packed, room, end)]), packed
+
+
+@pytest.mark.parametrize("lie", ["", "resealed", "kind", "content", "offset"])
+def test_a_pack_that_contradicts_its_index_or_its_name(lie: str) -> None:
+    """All codes are right and only one thing is not: other bytes than the name says, another kind of blob, a blob that
+    is not what its id says, an index that leaves gaps. Each is found, and the honest pack passes.
+    """
+    snapshots = Snapshots()
+    keys, contents = snapshots.repository.keys, [b"one" * 20, b"two" * 20]
+    ids = [hashlib.sha256(content).digest() for content in contents]
+    if lie == "content":
+        ids[1] = hashlib.sha256(b"other").digest()
+    data, blobs = _pack_by_hand(list(zip(ids, contents, strict=True)), keys)
+    pack_id = hashlib.sha256(data).digest()
+    if lie == "resealed":
+        data[: blobs[0].length] = keys.seal(contents[0])
+    if lie == "kind":
+        blobs[0] = msgspec.structs.replace(blobs[0], tree=True)
+    if lie == "offset":
+        blobs[1] = msgspec.structs.replace(blobs[1], offset=blobs[1].offset + 1)
+    snapshots.store.put_new(f"data/{pack_id.hex()[:2]}/{pack_id.hex()}", data)
+    save_index(snapshots.repository, [Pack(pack_id, blobs, len(data))])
+    report = checked(snapshots.repository, 0.0 if lie == "offset" else 1.0)
+    assert len(report.findings) == (1 if lie else 0)
 
 
 def test_a_sample_is_of_its_size_and_differs_each_time() -> None:

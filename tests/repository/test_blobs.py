@@ -85,12 +85,12 @@ def test_near_blobs_are_read_in_one_request(memory_repository: Repository) -> No
     metered = MeteredStore(memory_repository.store)
     repository = Repository(metered, memory_repository.keys, "0" * 64, 2, metered)
     loaded = LoadedIndex.load(repository)
-    metered.requests = metered.bytes_read = 0
+    before = metered.requests, metered.bytes_read
     wanted = [ident(plain) for plain in plains if plain not in (plains[1], gap)]
     found = dict(BlobReader(repository, loaded.locate).read_many(wanted, False))
     assert sorted(found) == sorted(wanted)
-    assert metered.requests == 2
-    assert metered.bytes_read == 3 * 1032 + GAP_BYTES // 2 + 32
+    assert metered.requests - before[0] == 2
+    assert metered.bytes_read - before[1] == 3 * 1032 + GAP_BYTES // 2 + 32
 
 
 def test_ranges_are_bounded(memory_repository: Repository) -> None:

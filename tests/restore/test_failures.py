@@ -4,10 +4,6 @@ import errno
 import hashlib
 import os
 import random
-import signal
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -18,10 +14,10 @@ from support.snapshots import File, Lost, Snapshots, found_in
 from backup_core.errors import NotFound, Temporary
 from backup_core.repository.node import Node
 from backup_core.repository.readable_index import load_readable_index
+from backup_core.restore import run
 from backup_core.restore.plan import RestoreRequest, plan_restore
 from backup_core.restore.run import restore
 from backup_core.restore.target import Target
-from backup_core.storage.local_folder import LocalFolderStore
 from backup_core.storage.memory import MemoryStore
 
 
@@ -66,6 +62,17 @@ def pack_names(snapshots: Snapshots, data: bytes, chunk_bytes: int = 1 << 20) ->
         assert place is not None
         found.add(f"data/{place.pack.hex()[:2]}/{place.pack.hex()}")
     return found
+
+
+def damage(snapshots: Snapshots, data: bytes) -> None:
+    """Turn one bit of the one chunk that this content is."""
+    place = snapshots.index().locate(hashlib.sha256(data).digest(), False)
+    assert place is not None
+    (name,) = pack_names(snapshots, data)
+    pack = bytearray(snapshots.store.get(name))
+    pack[place.offset + 40] ^= 1
+    snapshots.store.delete(name)
+    snapshots.store.put_new(name, pack)
 
 
 @pytest.mark.parametrize("how", ["flipped", "missing"])
@@ -134,16 +141,22 @@ def test_a_bad_chunk_among_good_ones_costs_its_own_file(snapshots: Snapshots, br
     """One bit of a pack: the neighbours in the same range are restored."""
     wanted = {name: noise(300, at) for at, name in enumerate("abcde")}
     snapshot = snapshots.add(wanted)
-    place = snapshots.index().locate(hashlib.sha256(wanted["c"]).digest(), False)
-    assert place is not None
-    (name,) = pack_names(snapshots, wanted["c"])
-    data = bytearray(snapshots.store.get(name))
-    data[place.offset + 40] ^= 1
-    snapshots.store.delete(name)
-    snapshots.store.put_new(name, data)
+    damage(snapshots, wanted["c"])
     assert [(each.path, each.reason) for each in bring_back(snapshot).files_failed] == [("c", "damaged")]
     del wanted["c"]
     assert {path: data for path, (data, _) in found_in(tmp_path / "out").items()} == wanted
+
+
+def test_good_chunks_of_a_bad_range_still_count(snapshots: Snapshots, bring_back, tmp_path: Path) -> None:
+    """A file of two chunks that lie beside other files' bad ones is restored."""
+    one, two, bad, worse = (noise(300, seed) for seed in range(4))
+    snapshots.add({"one": one, "bad": bad})
+    snapshots.add({"two": two, "worse": worse})
+    snapshot = snapshots.add({"bad": bad, "file": File(one + two, chunk_bytes=300), "worse": worse})
+    damage(snapshots, bad)
+    damage(snapshots, worse)
+    assert sorted(each.path for each in bring_back(snapshot, threads=1).files_failed) == ["bad", "worse"]
+    assert (tmp_path / "out" / "file").read_bytes() == one + two
 
 
 def test_a_file_with_many_bad_chunks_is_listed_once(snapshots: Snapshots, flaky: Flaky, bring_back, tmp_path) -> None:
@@ -261,6 +274,25 @@ def test_a_refusal_by_the_file_system_costs_one_file(snapshots, bring_back, tmp_
     assert {path: data for path, (data, _) in found_in(tmp_path / "out").items()} == {"ok": b"ok"}
 
 
+def test_a_huge_file_that_failed_is_not_fetched_to_its_end(snapshots, flaky: Flaky, bring_back, monkeypatch) -> None:
+    """Its first write is refused: the rest of it costs no requests."""
+    snapshot = snapshots.add({"big": File(noise(4_000_000, 1), chunk_bytes=100_000)})
+    monkeypatch.setattr(run, "_BATCH_BYTES", 100_000)
+    get_range, requests = flaky.get_range, []
+
+    def refuse(file, data, offset):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    def counted(name: str, offset: int, length: int) -> bytes:
+        requests.append(name)
+        return get_range(name, offset, length)
+
+    monkeypatch.setattr(os, "pwrite", refuse)
+    flaky.get_range = counted
+    assert [each.reason for each in bring_back(snapshot, threads=1).files_failed] == ["write-failed"]
+    assert len(requests) < 20
+
+
 def test_short_writes_are_completed(snapshots, bring_back, tmp_path: Path, monkeypatch) -> None:
     """The system may take a part of what it is given: the rest follows."""
     real = os.pwrite
@@ -356,52 +388,3 @@ def test_a_path_that_is_nowhere_is_said_so(snapshots: Snapshots, bring_back, tmp
     with pytest.raises(NotFound, match="There is no a/c in this snapshot"):
         bring_back(snapshots.add({"a": {"b": b"1"}, "a/d": b"2"}), path="a/c")
     assert not (tmp_path / "out").exists()
-
-
-_KILLED = """
-    import os, sys, threading
-    from pathlib import Path
-    from backup_core.repository.blobs import LoadedIndex
-    from backup_core.repository.repository import Repository
-    from backup_core.repository.snapshot import load_snapshots
-    from backup_core.restore.plan import RestoreRequest, plan_restore
-    from backup_core.restore.run import restore
-    from backup_core.storage.local_folder import LocalFolderStore
-
-    left, lock, real = [int(sys.argv[2])], threading.Lock(), os.pwrite
-    def deadly(file, data, offset):
-        with lock:
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), 9)
-        return real(file, data, offset)
-    os.pwrite = deadly
-    folder = Path(sys.argv[1])
-    repository = Repository.open(LocalFolderStore(folder / "repository"), "pw")
-    index, (snapshot,) = LoadedIndex.load(repository), load_snapshots(repository)
-    restore(plan_restore(repository, index, snapshot, RestoreRequest(folder / "out")), repository, index, sync=False)
-"""
-
-
-def test_killed_half_way_and_run_again(tmp_path: Path) -> None:
-    """X-07: SIGKILL at any write; the next run finishes, leaves nothing unfinished, and no file twice."""
-    snapshots = Snapshots(LocalFolderStore(tmp_path / "repository", sync=False))
-    tree = {f"d{d}": {f"f{f}": File(noise(40_000, f), chunk_bytes=9000) for f in range(10)} for d in range(3)}
-    snapshot = snapshots.add(tree)
-    for at in (20, 50, 40):
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(_KILLED), str(tmp_path), str(at)], timeout=60, check=False
-        )
-        assert done.returncode == -signal.SIGKILL
-    killed = set(found_in(tmp_path / "out"))
-    assert any(".drivekeep-" in path for path in killed)
-    index = snapshots.index()
-    plan = plan_restore(snapshots.repository, index, snapshot, RestoreRequest(tmp_path / "out"))
-    summary = restore(plan, snapshots.repository, index, sync=False)
-    assert summary.files_failed == [] and summary.files_skipped > 0
-    assert summary.files_restored + summary.files_skipped == 30
-    found = found_in(tmp_path / "out")
-    assert {path: data for path, (data, _) in found.items() if data} == {
-        f"d{d}/f{f}": noise(40_000, f) for d in range(3) for f in range(10)
-    }
-    assert len(found) == 33

@@ -171,6 +171,14 @@ def test_requests_do_not_grow_with_the_number_of_small_files(tmp_path: Path) -> 
     assert store.requests - before <= 8
 
 
+def test_more_ranges_than_may_wait(bring_back, snapshots: Snapshots, tmp_path: Path) -> None:
+    """Packs without number, one thread: the plan waits for it and goes on."""
+    snapshots.pack_bytes = 1
+    tree = {f"{number}": noise(100, number) for number in range(60)}
+    assert bring_back(snapshots.add(tree), threads=1).files_restored == 60
+    assert {path: data for path, (data, _) in found_in(tmp_path / "out").items()} == tree
+
+
 def test_progress_and_dry_run_tell_the_same(snapshots: Snapshots, bring_back, tmp_path: Path) -> None:
     """A dry run writes nothing and counts what the run then does; progress adds up to it."""
     snapshot = snapshots.add(drive())

@@ -71,7 +71,7 @@ class CommandLine:
         """As a process of its own, with both its streams to be read."""
         command = [sys.executable, "-m", "backup_core.cli.main", *(str(word) for word in words)]
         streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, cwd=ROOT, env=self.environment, text=True, **{**streams, **popen})
+        return subprocess.Popen(command, cwd=ROOT, env=self.environment, **{"text": True, **streams, **popen})
 
 
 def finished(process: "subprocess.Popen[str]", seconds: float = 60) -> Ran:

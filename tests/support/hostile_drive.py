@@ -116,7 +116,9 @@ class HostileDrive:
         whose id has the lowest hash has it; each other one bears its id.
         """
         taken: set[str] = set()
-        for item in sorted((folder.children or {}).values(), key=lambda each: xxh3_128_digest(_stored_id(each.id).encode())):
+        for item in sorted(
+            (folder.children or {}).values(), key=lambda each: xxh3_128_digest(_stored_id(each.id).encode())
+        ):
             name = self._stored.get(item.id, item.name)
             yield (f"{name} ({_stored_id(item.id)})" if name in taken else name), item
             taken.add(name)

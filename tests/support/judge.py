@@ -17,12 +17,12 @@ class Judge:
     """Runs restic on one repository, given as restic names it. Whatever it is asked must succeed."""
 
     def __init__(self, repository: str | Path, password: str, settings: Mapping[str, str] | None = None) -> None:
-        self._repository = str(repository)
+        self.repository = str(repository)
         self._settings = {"RESTIC_PASSWORD": password, **(settings or {})}
 
     def __call__(self, *words: object) -> str:
         """Its stdout."""
-        command = [PROGRAM or "restic", "--no-cache", "--repo", self._repository, *(str(word) for word in words)]
+        command = [PROGRAM or "restic", "--no-cache", "--repo", self.repository, *(str(word) for word in words)]
         environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **self._settings}
         done = subprocess.run(command, env=environment, capture_output=True, timeout=_SECONDS, check=False)
         out, err = (stream.decode("utf-8", "backslashreplace") for stream in (done.stdout, done.stderr))

@@ -64,7 +64,7 @@ class Snapshots:
 
     def __init__(self, store: Store | None = None, *, pack_bytes: int = 1 << 20) -> None:
         self.store = store or MemoryStore(FakeClock())
-        self._pack_bytes = pack_bytes
+        self.pack_bytes = pack_bytes
         if store is None:  # key files and `config` cost a scrypt; most tests do not look at them
             self.repository = Repository(self.store, Keys.random(), "0" * 64, 2, self.store)
         else:
@@ -113,7 +113,7 @@ class Snapshots:
         return blob
 
     def _packer(self, tree: bool) -> Packer:
-        return Packer(self.repository, tree=tree, pack_bytes=self._pack_bytes, in_flight=1)
+        return Packer(self.repository, tree=tree, pack_bytes=self.pack_bytes, in_flight=1)
 
     def _blob(self, data: bytes, packers: dict[bool, Packer], *, tree: bool) -> str:
         blob_id = hashlib.sha256(data).digest()

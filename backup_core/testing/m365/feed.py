@@ -115,7 +115,9 @@ class Feed:
     def _changes(self, scope: SimulatedItem, since: int, exclude_parents: bool) -> list[FeedEntry]:
         """What changed after `since`, each item after those of its ancestors that are told of."""
         told: dict[SimulatedItem, FeedEntry] = {}
-        changed = {item for item in self._drive.changes.after(since) if self._is_told(item)}
+        # Who was moved into a folder that was deleted then is told of, too: its reader knows it in another place.
+        moved = {move.item for move in self._drive.changes.moves_after(since)}
+        changed = {item for item in self._drive.changes.after(since) if self._is_told(item, item in moved)}
         for item in self._drive.changes.after(since):
             if item in changed and item.is_below(scope):
                 for above in [] if item.deleted else _ancestors(item, scope):
@@ -137,9 +139,9 @@ class Feed:
                 crossed[item] = FeedEntry(item, "left")
         return crossed
 
-    def _is_told(self, item: SimulatedItem) -> bool:
+    def _is_told(self, item: SimulatedItem, moved: bool) -> bool:
         switches = self._switches
-        if item.deleted and item.with_folder and not switches.descendant_tombstones:
+        if item.deleted and item.with_folder and not moved and not switches.descendant_tombstones:
             return False
         lost_share = switches.drop_tombstones if item.deleted else switches.drop_changes
         return lost_share == 0 or _chance(switches.seed, "lost", item.id) >= lost_share

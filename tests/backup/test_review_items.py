@@ -1,0 +1,377 @@
+"""Single items that behave badly: none of them may be lost in silence, stop the others, or be reported for ever."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.world import World, world
+
+from backup_core.backup.job import Summary
+from backup_core.repository import layout
+from backup_core.testing.fake_clock import FakeClock
+from backup_core.testing.m365.faults import Alter, Status
+from backup_core.testing.m365.wire import Response
+
+FEED = r"GET graph .*/delta"
+
+
+def failed(summary: Summary) -> dict[str, str]:
+    return {item.path: item.reason for item in summary.items_failed}
+
+
+def skipped(summary: Summary) -> dict[str, str]:
+    return {item.path: item.reason for item in summary.items_skipped}
+
+
+def edited(edit: Callable[[list[dict[str, Any]]], None]) -> Alter:
+    """A page of a feed or listing whose items are changed on their way."""
+
+    def change(response: Response) -> Response:
+        page = json.loads(response.body)
+        edit(page["value"])
+        text = json.dumps(page)
+        return Response(response.status, dict(response.headers), text.encode())
+
+    return Alter(change)
+
+
+def with_item(**facts: Any) -> Alter:
+    return edited(lambda items: items.append(facts))
+
+
+# -- the retry list ----------------------------------------------------------------------------------------------
+
+
+def test_failed_file_that_is_deleted_while_the_position_is_lost(fresh: World) -> None:
+    """A file that could not be had, and is not listed any more, is not reported as failed once more."""
+    fresh.drive.put_file("/bad.txt", b"infected")
+    fresh.drive.set_malware("/bad.txt")
+    fresh.drive.put_file("/good.txt", b"good")
+    assert failed(fresh.back_up()) == {"bad.txt": "malware"}
+    fresh.drive.delete("/bad.txt")
+    fresh.m365.switches.expire_positions()
+    summary = fresh.back_up()
+    assert summary.mode == "resync"
+    assert summary.complete
+    fresh.assert_same(summary)
+
+
+@pytest.mark.parametrize("source", ["onedrive-changes", "onedrive"])
+def test_failed_file_that_is_deleted(fresh: World, source: Any) -> None:
+    """A file that could not be had and is deleted is deleted: nothing failed, and nothing was left out."""
+    fresh.drive.put_file("/bad.txt", b"clean")
+    fresh.back_up()
+    fresh.drive.set_malware("/bad.txt")
+    assert not fresh.back_up().complete
+    fresh.drive.delete("/bad.txt")
+    summary = fresh.back_up(source=source)
+    assert (summary.complete, summary.items_skipped, summary.files_deleted) == (True, [], 1)
+    fresh.assert_same(summary)
+
+
+def test_failed_file_that_is_gone_without_a_tombstone(fresh: World) -> None:
+    """What answers 404 and has no tombstone is named with its path, keeps its version, and is asked for no more."""
+    fresh.drive.put_file("/folder/bad.txt", b"clean")
+    fresh.back_up()
+    fresh.drive.set_malware("/folder/bad.txt")
+    item = fresh.drive.item("/folder/bad.txt")
+    fresh.back_up()
+    gone = Status(404, {"error": {"code": "itemNotFound", "message": "x"}})
+    fresh.m365.faults.add(match=rf"GET graph .*/items/{item.id}\?", fault=gone)
+    summary = fresh.back_up()
+    assert skipped(summary) == {"folder/bad.txt": "gone"}
+    assert summary.complete and summary.files_total == 1
+    fresh.m365.log.clear()
+    assert fresh.back_up().complete
+    assert not [each for each in fresh.m365.log if item.id in each.path]
+
+
+@pytest.mark.parametrize("status", [500, 423, 403, 400])
+def test_failed_file_that_cannot_even_be_asked_for(fresh: World, status: int) -> None:
+    """An item on the retry list whose facts cannot be had waits on, under its path, and stops nobody else."""
+    fresh.drive.put_file("/folder/bad.txt", b"clean")
+    fresh.back_up()
+    fresh.drive.put_file("/folder/bad.txt", b"second")
+    fresh.drive.set_locked("/folder/bad.txt")
+    item = fresh.drive.item("/folder/bad.txt")
+    assert failed(fresh.back_up()) == {"folder/bad.txt": "locked"}
+    fault = Status(status, {"error": {"code": "x", "message": "x"}})
+    fresh.m365.faults.add(match=rf"GET graph .*/items/{item.id}\?", times=None, fault=fault)
+    fresh.drive.put_file("/other.txt", b"other")
+    summary = fresh.back_up()
+    assert failed(summary) == {"folder/bad.txt": "locked"}
+    assert summary.files_new == 1
+    fresh.m365.faults.clear()
+    fresh.drive.set_locked("/folder/bad.txt", False)
+    healed = fresh.back_up()
+    assert healed.complete
+    fresh.assert_same(healed)
+
+
+def test_retry_list_while_graph_is_away(fresh: World) -> None:
+    """A network that is away is no item's trouble: the run ends as temporary, and nothing is forgotten."""
+    from backup_core.errors import Temporary
+    from backup_core.testing.m365.faults import Close
+
+    fresh.drive.put_file("/bad.txt", b"content")
+    fresh.drive.set_locked("/bad.txt")
+    item = fresh.drive.item("/bad.txt")
+    fresh.back_up()
+    fresh.m365.faults.add(match=rf"GET graph .*/items/{item.id}\?", times=None, fault=Close())
+    with pytest.raises(Temporary):
+        fresh.back_up()
+    fresh.m365.faults.clear()
+    fresh.drive.set_locked("/bad.txt", False)
+    fresh.assert_same(fresh.back_up())
+
+
+def test_failed_file_is_moved_renamed_and_healed(fresh: World) -> None:
+    """Whatever happens to a file that cannot be had, it is reported where it is, and its last version goes along."""
+    fresh.drive.put_file("/a/report.txt", b"version 1")
+    first = fresh.back_up()
+    known = fresh.contents(str(first.snapshot_id))["a/report.txt"]
+    fresh.drive.put_file("/a/report.txt", b"version 2")
+    fresh.drive.set_locked("/a/report.txt")
+    fresh.back_up()
+    fresh.drive.move("/a/report.txt", "/new/deep")
+    fresh.drive.delete("/a")
+    second = fresh.back_up()
+    assert failed(second) == {"new/deep/report.txt": "locked"}
+    assert fresh.contents(str(second.snapshot_id))["new/deep/report.txt"] == known
+    fresh.drive.rename("/new", "newer")
+    assert failed(fresh.back_up()) == {"newer/deep/report.txt": "locked"}
+    fresh.drive.set_locked("/newer/deep/report.txt", False)
+    fresh.assert_same(fresh.back_up())
+
+
+def test_failing_for_thirty_runs(fresh: World) -> None:
+    """A file that fails for a month is reported each time, and costs no more than the same three questions."""
+    fresh.drive.put_file("/bad.txt", b"content")
+    fresh.drive.set_locked("/bad.txt")
+    for _ in range(30):
+        fresh.m365.log.clear()
+        summary = fresh.back_up()
+        assert failed(summary) == {"bad.txt": "locked"}
+        assert (summary.files_total, summary.files_new, summary.files_deleted) == (0, 0, 0)
+    assert len([each for each in fresh.m365.log if "/items/" in each.path]) == 3
+    fresh.drive.set_locked("/bad.txt", False)
+    fresh.assert_same(fresh.back_up())
+
+
+def test_retried_file_in_a_folder_that_is_not_known_yet(fresh: World) -> None:
+    """A retried file that has moved on since the feed was read stays where it was, and is right one run later."""
+    fresh.drive.put_file("/a/bad.txt", b"version 1")
+    fresh.back_up()
+    fresh.drive.put_file("/a/bad.txt", b"version 2")
+    fresh.drive.set_locked("/a/bad.txt")
+    fresh.back_up()
+
+    def move(response: Response) -> Response:
+        fresh.drive.move("/a/bad.txt", "/made/since")
+        return response
+
+    fresh.m365.faults.add(match=FEED, fault=Alter(move))
+    summary = fresh.back_up()
+    assert summary.mode == "delta" and not summary.complete
+    assert "a/bad.txt" in fresh.contents(str(summary.snapshot_id))
+    fresh.drive.set_locked("/made/since/bad.txt", False)
+    healed = fresh.back_up()
+    assert healed.complete
+    fresh.assert_same(healed)
+
+
+def test_mismatch_that_is_locked_when_it_is_tried_again(fresh: World) -> None:
+    """A wrong report is settled by a second delivery, also where something came in between."""
+    fresh.drive.put_file("/odd.bin", b"what comes")
+    fresh.drive.set_reported("/odd.bin", size=10, quickxor="AAAAAAAAAAAAAAAAAAAAAAAAAAB=")
+    assert failed(fresh.back_up()) == {"odd.bin": "hash-mismatch"}
+    fresh.drive.set_locked("/odd.bin")
+    assert failed(fresh.back_up()) == {"odd.bin": "locked"}
+    fresh.drive.set_locked("/odd.bin", False)
+    fresh.m365.log.clear()
+    assert fresh.back_up().complete
+    assert fresh.downloads()
+
+
+# -- hostile items -----------------------------------------------------------------------------------------------
+
+
+def test_item_without_an_id(fresh: World) -> None:
+    """An item that cannot be asked for again is reported once, and does not make every later run incomplete."""
+    fresh.drive.put_file("/a.txt", b"a")
+    fresh.m365.faults.add(match=FEED, fault=with_item(name="nameless", size=3, file={}))
+    summary = fresh.back_up()
+    assert failed(summary) == {"nameless": "invalid-item"}
+    assert fresh.back_up().complete
+
+
+@pytest.mark.parametrize("item_id", ["..", " ", "half \ud800 pair", "x" * 5_000, "a\nb"])
+@pytest.mark.parametrize("facet", ["file", "folder"])
+def test_item_with_an_impossible_id(fresh: World, item_id: str, facet: str) -> None:
+    """An id that can be no id fails that item alone, in this run and in the next one."""
+    fresh.drive.put_file("/a.txt", b"a")
+    facts: dict[str, Any] = {facet: {}, "parentReference": {"id": fresh.drive.root.id}}
+    fresh.m365.faults.add(match=FEED, fault=with_item(id=item_id, name="odd", size=3, **facts))
+    summary = fresh.back_up()
+    assert summary.files_new == 1
+    assert failed(summary) == {"odd": "invalid-item"}
+    fresh.drive.put_file("/b.txt", b"b")
+    assert fresh.back_up().files_new == 1
+
+
+def test_item_without_a_name(fresh: World) -> None:
+    """A live item that comes without a name keeps the place and the name that it has, and is asked for again."""
+    fresh.drive.put_file("/dir/a.txt", b"a")
+    fresh.back_up()
+    item = fresh.drive.put_file("/dir/a.txt", b"second")
+
+    def drop_name(items: list[dict[str, Any]]) -> None:
+        for each in items:
+            if each["id"] == item.id:
+                del each["name"]
+
+    fresh.m365.faults.add(match=FEED, fault=edited(drop_name))
+    summary = fresh.back_up()
+    assert failed(summary) == {"dir/a.txt": "invalid-item"}
+    assert summary.files_total == 1
+    fresh.assert_same(fresh.back_up())
+
+
+@pytest.mark.parametrize("source", ["onedrive-changes", "onedrive"])
+def test_folder_that_was_no_folder_at_first(fresh: World, source: Any) -> None:
+    """A folder that first made no sense is listed whole when it does: it does not stay empty for ever."""
+    fresh.drive.put_file("/dir/sub/a.txt", b"a")
+    fresh.drive.put_file("/b.txt", b"b")
+    item = fresh.drive.item("/dir")
+
+    def drop_facet(items: list[dict[str, Any]]) -> None:
+        for each in items:
+            if each["id"] == item.id:
+                del each["folder"]
+
+    match = FEED if source == "onedrive-changes" else r"GET graph .*/children"
+    fresh.m365.faults.add(match=match, fault=edited(drop_facet))
+    summary = fresh.back_up(source=source)
+    assert not summary.complete and summary.files_total == 1
+    healed = fresh.back_up()
+    fresh.assert_same(healed)
+    assert healed.complete
+
+
+# -- names, kinds, times -----------------------------------------------------------------------------------------
+
+
+def test_two_items_of_one_stored_name(fresh: World) -> None:
+    """Two names that become one are both kept; when one of them goes, the other is what it always was."""
+    for number, name in enumerate(("a/b", "a_b", "c/d", "c_d")):
+        fresh.drive.put_file(f"/dir/{number}", b"content %d" % number)
+        fresh.drive.rename(f"/dir/{number}", "x")
+        fresh.drive.item("/dir").children.pop("x")  # the simulated drive splits paths at slashes
+        item = next(each for each in fresh.drive._items.values() if each.name == "x")
+        item.name = name
+        fresh.drive.item("/dir").children[name.lower()] = item
+    first = fresh.back_up()
+    fresh.assert_same(first)
+    assert first.complete and first.files_total == 4
+    for name in ("a/b", "c_d"):
+        gone = fresh.drive.item("/dir").children[name]
+        fresh.drive._detach(gone, fresh.drive.item("/dir"))
+        gone.deleted = True
+        fresh.drive._changed(gone)
+    second = fresh.back_up()
+    fresh.assert_same(second)
+    assert (second.files_deleted, second.files_total, second.mode) == (2, 2, "delta")
+
+
+def test_root_with_another_date(fresh: World) -> None:
+    """The root is no item of the tree, and yet its date in the snapshot is the date of now."""
+    import datetime
+
+    from backup_core.repository.blobs import BlobReader, LoadedIndex
+    from backup_core.repository.snapshot import load_snapshot
+    from backup_core.repository.tree import Tree
+
+    fresh.drive.put_file("/a.txt", b"a")
+    fresh.back_up()
+    fresh.drive.set_modified("", datetime.datetime(2031, 1, 2, tzinfo=datetime.UTC))
+    summary = fresh.back_up()
+    repository = fresh.open_repository()
+    reader = BlobReader(repository, LoadedIndex.load(repository).locate)
+    tree = load_snapshot(repository, str(summary.snapshot_id)).tree
+    (top,) = [node for _, node in Tree.parse(reader.read(bytes.fromhex(tree), True)).nodes()]
+    assert top.mtime.startswith("2031-01-02")
+    fresh.assert_same(summary)
+
+
+@pytest.mark.parametrize("how", ["delta", "expired", "scan"])
+def test_root_with_another_id(how: str) -> None:
+    """A drive whose root has another id, as after Microsoft moved it to other machines, is listed from the new root."""
+    with world(clock=FakeClock()) as made:
+        made.drive.put_file("/dir/a.txt", b"a")
+        made.back_up()
+        root = made.drive.root
+        root.id = "01ANOTHERROOTOFTHESAMEDRIVEXXXXXXX"
+        made.drive._items[root.id] = root
+        made.drive._changed(root)
+        made.drive.put_file("/b.txt", b"b")
+        if how == "expired":
+            made.m365.switches.expire_positions()
+        summary = made.back_up(source="onedrive" if how == "scan" else "onedrive-changes")
+        made.assert_same(summary)
+        assert summary.complete and summary.mode == ("rescan" if how == "scan" else "resync")
+        made.assert_same(made.back_up())
+
+
+@pytest.mark.parametrize("to_folder", [False, True])
+@pytest.mark.parametrize("expired", [False, True])
+def test_item_that_becomes_another_kind(fresh: World, to_folder: bool, expired: bool) -> None:
+    """A folder that is a file under the same id, or the other way round, is saved as what it is now."""
+    fresh.drive.put_file("/keep.txt", b"keep")
+    if to_folder:
+        item = fresh.drive.put_file("/thing", b"a file")
+    else:
+        fresh.drive.put_file("/thing/below/x.txt", b"below")
+        item = fresh.drive.item("/thing")
+    fresh.back_up()
+    from backup_core.testing.m365.bodies import BytesBody
+
+    if to_folder:
+        item.body, item.children = None, {}
+        fresh.drive.put_file("/thing/new.txt", b"new")
+    else:
+        fresh.drive.delete("/thing/below")
+        item.children, item.body = None, BytesBody(b"a file now")
+    fresh.drive._changed(item)
+    if expired:
+        fresh.m365.switches.expire_positions()
+    summary = fresh.back_up()
+    fresh.assert_same(summary)
+    assert summary.bytes_total == sum(each.size for _, each in fresh.drive.files())
+    fresh.assert_same(fresh.back_up())
+
+
+def test_sixty_levels(fresh: World) -> None:
+    """A change sixty folders down is found, saved and reported under its whole path."""
+    deep = "/".join(f"level{number}" for number in range(60))
+    fresh.drive.put_file(f"/{deep}/a.txt", b"a")
+    fresh.assert_same(fresh.back_up())
+    fresh.drive.put_file(f"/{deep}/a.txt", b"second")
+    fresh.drive.set_locked(f"/{deep}/a.txt")
+    fresh.drive.rename("/level0/level1", "renamed")
+    summary = fresh.back_up()
+    assert failed(summary) == {f"{deep.replace('level1/', 'renamed/', 1)}/a.txt": "locked"}
+    fresh.drive.set_locked(f"/{deep.replace('level1/', 'renamed/', 1)}/a.txt", False)
+    fresh.assert_same(fresh.back_up())
+
+
+def test_damaged_state_keeps_to_this_drive(fresh: World) -> None:
+    """A snapshot whose tree is gone is passed over, and what it had is fetched again."""
+    fresh.drive.put_file("/a/b.txt", b"content")
+    fresh.back_up()
+    for folder in (layout.DATA, layout.INDEX, layout.STATE):
+        for entry in list(fresh.store.list(folder)):
+            fresh.store.delete(entry.name)
+    summary = fresh.back_up()
+    fresh.assert_same(summary)
+    assert fresh.back_up().mode == "delta"
