@@ -46,7 +46,7 @@ def commit_snapshot(run: Run, progress: Progress) -> Summary | None:
         summary = _summary(run, prepared, new, report, totals, deleted.files)
         tree = b"".join(_top_tree(run, prepared, root_tree, summary).parts())
         tree_id = hashlib.sha256(tree).digest()
-        if run.trees.is_new(tree_id):
+        if run.trees.is_new(tree_id, run.whole):
             packer.add(tree_id, tree)
         packs = packer.finish()
     except BaseException:

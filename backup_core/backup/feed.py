@@ -96,7 +96,7 @@ def _read_delta(run: Run, progress: Progress, deadline: float | None) -> bool:
         page = feed.page(link)
         writer.add(page.items)
         seen += len(page.items)
-        progress.message(f"{seen} items listed")
+        progress.advance(files=len(page.items))
         link = page.next_link
         late = deadline is not None and run.clock.monotonic() >= deadline
         if page.delta_link:
@@ -118,10 +118,12 @@ def _read_delta(run: Run, progress: Progress, deadline: float | None) -> bool:
 
 
 def _walk(run: Run, progress: Progress) -> bool:
-    """Every folder's children. The position is taken first: what changes during the walk comes with the next delta."""
-    _, last = run.last_plan_part()
+    """Every folder's children, then what has changed since the walk began: the position was taken before it."""
+    number, last = run.last_plan_part()
     if last is not None and last.delta_link:
-        return False
+        with suppress(PositionLost):
+            _catch_up(run, number, last.delta_link, progress)
+            return False
     if last is not None:
         run.start_over(run.mode)  # a walk has no link to go on from
     feed, writer = run.feed(), PlanWriter(run, 1)
@@ -134,13 +136,18 @@ def _walk(run: Run, progress: Progress) -> bool:
     return False
 
 
+def _catch_up(run: Run, number: int, position: str, progress: Progress) -> None:
+    """A walk that another process has ended, perhaps days ago: what has changed since is added to its plan."""
+    writer = PlanWriter(run, number + 1)
+    walked = {item.id for _, part in run.log.plan_parts() for item in part.items if item.kind in FOLDERS}
+    writer.close_own(delta_link=_walk_missed(run, run.feed(), writer, position, walked, progress))
+
+
 def _walk_folder(run: Run, writer: PlanWriter, folder_id: str, walked: set[str], progress: Progress) -> None:
-    seen = 0
     for items in children.walk(run.graph, run.job.drive.id, folder_id, run.job.threads):
         writer.add(items)
         walked.update(item.id for item in items if item.kind in FOLDERS)
-        seen += len(items)
-        progress.message(f"{seen} items listed")
+        progress.advance(files=len(items))
         if writer.is_full():
             writer.close_own()
 

@@ -152,7 +152,7 @@ class NewTree:
     def _save(self, tree: Tree, old_id: str | None) -> str:
         data = b"".join(tree.parts())
         tree_id = hashlib.sha256(data).digest()
-        if tree_id.hex() != old_id and self._trees.is_new(tree_id):
+        if tree_id.hex() != old_id and self._trees.is_new(tree_id, self._whole):
             self._packer.add(tree_id, data)
         return tree_id.hex()
 

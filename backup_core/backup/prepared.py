@@ -95,11 +95,22 @@ class Prepared:
 
     def deleted(self) -> Totals:
         """What the last snapshot has and the new one has not."""
-        return Totals(*self.scratch.old_not_placed()) if self._whole else self._deleted_by_delta()
+        return self._deleted_by_enumeration() if self._whole else self._deleted_by_delta()
 
     def before(self) -> Totals:
         """Of the last snapshot: as the state has it, or counted from its trees where all of them were read."""
         return Totals(*self.scratch.old_sums()) if self._whole else self._state.head.totals
+
+    def _deleted_by_enumeration(self) -> Totals:
+        """What was not listed, but for what lies in a folder that stays because it makes no sense now."""
+        files, folders, size = self.scratch.old_not_placed()
+        for planned in self.scratch.with_action(Action.STAY):
+            if planned.old is not None and planned.old.subtree:
+                for _, node in self.old.below(planned.old.subtree, self.scratch.is_planned):
+                    files -= node.type == "file"
+                    folders -= node.type == "dir"
+                    size -= node.size
+        return Totals(files, folders, size)
 
     def _deleted_by_delta(self) -> Totals:
         """A folder's tombstone speaks for everything below it, but for what was moved out in the same delta."""

@@ -147,7 +147,7 @@ class Run:
             return False
         if first is None or first.basis != self.basis:
             return False
-        if first.mode == "delta" != self.mode:  # the state that its changes were to be added to is not there any more
+        if first.mode == "delta" and self.mode != "delta":  # what its changes were to be added to is not there any more
             return False
         self.log, self.mode = log, first.mode
         self._look_at_root()

@@ -136,7 +136,11 @@ class Scratch:
 
     def knows(self, item_id: str) -> bool:
         """Whether an item is planned."""
-        return self._base.execute("SELECT 1 FROM item WHERE key = ?", (item_key(item_id),)).fetchone() is not None
+        return self.is_planned(item_key(item_id))
+
+    def is_planned(self, key: bytes) -> bool:
+        """As `knows`, by the item's key."""
+        return self._base.execute("SELECT 1 FROM item WHERE key = ?", (key,)).fetchone() is not None
 
     def wanted(self) -> Iterator[tuple[Place, DriveItem, SavedFile | None]]:
         """What is to be fetched, in the order of the plan, with what a batch said of it."""

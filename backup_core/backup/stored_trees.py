@@ -18,6 +18,7 @@ class StoredTrees:
         self._repository, self._state, self._pool = repository, state, pool
         self._kept: dict[str, bytes] = {}
         self._kept_bytes = 0
+        self._sound: set[bytes] = set()  # trees that were read, or are being stored, by this run
 
     def load(self, tree_ids: Iterable[str]) -> dict[str, bytes]:
         """Tree id -> JSON of those that can be read; a tree that is nowhere, or damaged, is left out."""
@@ -28,13 +29,21 @@ class StoredTrees:
         reader = BlobReader(self._repository, lambda blob_id, _tree: places.get(blob_id))
         for part in self._pool.map(lambda span: _readable(reader, span), reader.ranges(places, tree=True)):
             for tree_id, data in part:
+                self._sound.add(tree_id)
                 found[tree_id.hex()] = data
                 self._keep(tree_id.hex(), data)
         return found
 
-    def is_new(self, tree_id: bytes) -> bool:
-        """Not stored as far as this run has looked; to look up more would cost more than the rare tree stored twice."""
-        return tree_id.hex() not in self._kept and not self._state.trees.waiting(tree_id)
+    def is_new(self, tree_id: bytes, whole: bool) -> bool:
+        """Whether a tree must be stored; of each it is said once.
+
+        Not stored as far as this run has looked: to look up more would cost more than the rare tree stored twice.
+        `whole`: the run has looked at every tree of the last snapshot, and one that it could not read is stored anew,
+        whatever the state says of it.
+        """
+        known = tree_id in self._sound or (not whole and self._state.trees.waiting(tree_id))
+        self._sound.add(tree_id)
+        return not known
 
     def _keep(self, tree_id: str, data: bytes) -> None:
         if self._kept_bytes + len(data) <= KEPT_BYTES:

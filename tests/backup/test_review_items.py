@@ -375,3 +375,55 @@ def test_damaged_state_keeps_to_this_drive(fresh: World) -> None:
     summary = fresh.back_up()
     fresh.assert_same(summary)
     assert fresh.back_up().mode == "delta"
+
+
+def test_retry_list_while_graph_throttles(fresh: World) -> None:
+    """Throttling is no item's trouble: it is waited for once, not once for every item that waits, and ends the run."""
+    from backup_core.errors import Temporary
+
+    for number in range(5):
+        fresh.drive.put_file(f"/{number}.txt", b"content")
+        fresh.drive.set_locked(f"/{number}.txt")
+    fresh.back_up()
+    busy = Status(429, {"error": {"code": "activityLimitReached"}}, {"Retry-After": "600"})
+    fresh.m365.faults.add(match=r"GET graph .*/items/[^/]*\?", times=None, fault=busy)
+    before = fresh.clock.monotonic()
+    with pytest.raises(Temporary) as temporary:
+        fresh.back_up()
+    assert temporary.value.reason == "throttled"
+    assert fresh.clock.monotonic() - before < 1_000
+    fresh.m365.faults.clear()
+
+
+def test_wrong_report_and_other_bytes_each_time(fresh: World) -> None:
+    """Bytes that differ from their report, and from those that came before, settle nothing until they come again."""
+    from backup_core.testing.m365.bodies import BytesBody
+
+    item = fresh.drive.put_file("/odd.bin", b"what comes first")
+    fresh.drive.set_reported("/odd.bin", size=16, quickxor="AAAAAAAAAAAAAAAAAAAAAAAAAAB=")
+    assert failed(fresh.back_up()) == {"odd.bin": "hash-mismatch"}
+    item.body = BytesBody(b"what comes later")
+    assert failed(fresh.back_up()) == {"odd.bin": "hash-mismatch"}
+    settled = fresh.back_up()
+    assert settled.complete
+    fresh.assert_same(settled)
+
+
+def test_hash_that_comes_later(fresh: World) -> None:
+    """A file that had no hash and has one now is fetched once more, and is verified from then on."""
+    fresh.drive.put_file("/a.bin", b"content")
+    fresh.m365.switches.hash_missing = True
+    fresh.back_up()
+    fresh.m365.switches.hash_missing = False
+    for fetched in (1, 0):
+        fresh.m365.log.clear()
+        fresh.assert_same(fresh.back_up(source="onedrive"))
+        assert len(fresh.downloads()) == fetched
+
+
+def test_same_hash_with_another_size(fresh: World) -> None:
+    """Hash and size must both agree before content counts as unchanged."""
+    item = fresh.drive.put_file("/a.bin", b"content")
+    fresh.back_up()
+    fresh.drive.set_reported("/a.bin", size=8, quickxor=item.quickxor)
+    assert failed(fresh.back_up()) == {"a.bin": "size-mismatch"}

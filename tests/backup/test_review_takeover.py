@@ -17,7 +17,7 @@ from backup_core.backup.feed import plan_changes
 from backup_core.backup.job import BackupJob
 from backup_core.backup.progress import NoProgress
 from backup_core.backup.run import Run
-from backup_core.errors import AccessDenied, Locked
+from backup_core.errors import AccessDenied, Inconsistent, Locked
 from backup_core.graph.drives import user_drive
 from backup_core.repository import layout
 from backup_core.storage.store import Buffer, Store
@@ -184,28 +184,38 @@ def test_two_readers_of_one_feed(fresh: World) -> None:
     summary = fresh.back_up()
     fresh.store = inner
     fresh.assert_same(summary)
+    begun = [each for each in fresh.m365.log if each.path.endswith("/delta") and "token" not in each.query]
+    assert len(begun) == 2, "each has begun once, and nobody anew"
     assert fresh.back_up().mode == "delta"
 
 
-def test_two_full_scans_at_once(fresh: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dies", [True, False])
+def test_two_full_scans_at_once(fresh: World, monkeypatch: pytest.MonkeyPatch, dies: bool) -> None:
     """Two scans that began at the same moment never make one plan of two halves."""
     for number in range(12):
         fresh.drive.put_file(f"/d{number % 4}/{number}.txt", b"%d" % number)
     inner = fresh.store
     fresh.open_repository()
-    monkeypatch.setattr(feed_module, "PART_ITEMS", 3)
+    monkeypatch.setattr(feed_module, "PART_ITEMS", 1)
+
+    def die() -> None:
+        if dies:
+            raise Locked("This process ends here.")
 
     def other_process() -> None:
-        fresh.store = inner
-        fresh.drive.move("/d0", "/d3")  # so that it lists the folders in another order
-        with begin_run(fresh, source="onedrive") as run:
-            plan_changes(run, QUIET)
+        fresh.store = MeanwhileStore(inner, "/plan-00002", die)
+        fresh.m365.switches.page_size = 2  # so that its parts are cut elsewhere
+        try:
+            with begin_run(fresh, source="onedrive") as run:
+                plan_changes(run, QUIET)
+        except Locked:
+            assert dies
+        fresh.m365.switches.page_size = 200
 
     fresh.store = MeanwhileStore(inner, "/plan-", other_process)
-    try:
-        fresh.assert_same(fresh.back_up(source="onedrive"))
-    except Locked as locked:
-        assert locked.exit_code == 11
+    with pytest.raises(Locked) as locked:
+        fresh.back_up(source="onedrive")
+    assert (locked.value.exit_code, locked.value.reason) == (11, "another-run")
     fresh.store = inner
     fresh.assert_same(fresh.back_up(source="onedrive"))
 
@@ -301,3 +311,54 @@ def test_damaged_index_file_of_somebody_else(fresh: World, lose_state: bool) -> 
         assert set(fresh.expected()) == {"d", "d/a.txt", "d/b.txt"} and summary.files_total == 2
     fresh.store.delete(layout.index_name("ab" * 32))
     fresh.assert_same(summary)
+
+
+@pytest.mark.parametrize("missing", [1, 2, 3])
+def test_missing_part_of_an_unfinished_plan(fresh: World, monkeypatch: pytest.MonkeyPatch, missing: int) -> None:
+    """A plan of which one part is gone is no plan: what stood in that part must not count as deleted."""
+    monkeypatch.setattr(feed_module, "PART_ITEMS", 2)
+    fresh.m365.switches.page_size = 2
+    for number in range(9):
+        fresh.drive.put_file(f"/{number}.txt", b"%d" % number)
+    leave_unfinished(fresh)
+    (name,) = stored_names(fresh.store, f"/plan-{missing:05d}")
+    fresh.store.delete(name)
+    fresh.assert_same(fresh.back_up())
+
+
+def test_delta_and_enumeration_at_once(fresh: World) -> None:
+    """A run that reads changes, beside one that lists the whole drive, does not take its list for changes or the other
+    way round.
+    """
+    for number in range(4):
+        fresh.drive.put_file(f"/d/{number}.txt", b"%d" % number)
+    fresh.back_up()
+    fresh.drive.delete("/d/0.txt")
+    inner = fresh.store
+
+    def other_process() -> None:
+        fresh.store = inner
+        parts = fresh.components()
+        job = BackupJob(user_drive(parts.graph, fresh.m365.users[0].upn))
+        with Run.begin(parts, job, fresh=True) as run:
+            assert run.mode == "resync"
+            plan_changes(run, QUIET)
+
+    fresh.store = MeanwhileStore(inner, "/plan-", other_process)
+    with pytest.raises(Locked) as locked:
+        fresh.back_up()
+    assert locked.value.exit_code == 11
+    fresh.store = inner
+    fresh.assert_same(fresh.back_up())
+
+
+def test_plan_that_is_not_whole_is_not_committed(fresh: World) -> None:
+    """Before the feed was read to its end there is nothing to save: files not listed yet would count as deleted."""
+    fresh.m365.switches.page_size = 2
+    for number in range(6):
+        fresh.drive.put_file(f"/{number}.txt", b"%d" % number)
+    with begin_run(fresh) as run:
+        assert plan_changes(run, QUIET, deadline=run.clock.monotonic())
+        with pytest.raises(Inconsistent):
+            commit_snapshot(run, QUIET)
+    assert not stored_names(fresh.store, layout.SNAPSHOTS)

@@ -338,3 +338,20 @@ def test_personal_drive_whose_ids_change_their_spelling(tmp_path: Path) -> None:
         assert_totals(made, run(source="onedrive"))
         assert not made.downloads()
         assert_totals(made, run())
+
+
+@pytest.mark.parametrize("source", ["onedrive-changes", "onedrive"])
+def test_content_that_the_repository_has_lost(fresh: World, source: Any) -> None:
+    """Content of a file that is only re-dated is not taken over from the last snapshot if it is stored nowhere now."""
+    fresh.drive.put_file("/a.txt", b"content")
+    fresh.back_up()
+    repository = fresh.open_repository()
+    for index in repository.ids("index"):
+        (pack,) = load_index(repository, index)
+        if not pack.blobs[0].tree:
+            fresh.store.delete(layout.index_name(index))
+            fresh.store.delete(layout.pack_name(pack.id.hex()))
+    fresh.drive.set_modified("/a.txt", datetime.datetime(2031, 1, 1, tzinfo=datetime.UTC))
+    summary = fresh.back_up(source=source)
+    assert (summary.files_unmodified, summary.bytes_downloaded) == (1, 7)
+    fresh.assert_same(summary)

@@ -79,18 +79,20 @@ def test_plan_with_a_deadline_goes_on_where_it_stopped(fresh: World) -> None:
     fresh.assert_same(fresh.back_up())
 
 
-def test_a_run_that_is_taken_over_catches_up(fresh: World) -> None:
+@pytest.mark.parametrize("source", ["onedrive-changes", "onedrive"])
+def test_a_run_that_is_taken_over_catches_up(fresh: World, source: Any) -> None:
     """What changed after a run died is in the snapshot of the run that finishes its work."""
     furnish(fresh)
-    with begin(fresh) as run:
+    with begin(fresh, source=source) as run:
         plan_changes(run, QUIET)
         for number in cut_batches(run).batches:
             save_batch(run, number, 2, QUIET)
     fresh.drive.put_file("/d0/file0.txt", b"changed since")
     fresh.drive.delete("/d1")
     fresh.m365.log.clear()
-    summary = fresh.back_up()
+    summary = fresh.back_up(source=source)
     fresh.assert_same(summary)
+    assert summary.complete, summary.items_failed
     assert len(fresh.downloads()) == 1
 
 

@@ -1,4 +1,4 @@
-"""Both kinds of places for a repository, a home folder for whoever types the commands, and stock restic as the judge."""
+"""Both kinds of places for a repository, a home folder for whoever types the commands, and stock restic as judge."""
 
 from pathlib import Path
 
@@ -7,8 +7,6 @@ from support.judge import judge
 from support.places import AzuritePlace, LocalPlace, Place
 
 __all__ = ["judge"]  # a fixture of every test here
-
-PASSWORD = "a password that nobody guesses"
 
 
 @pytest.fixture(params=["local", "azurite"])

@@ -1,4 +1,4 @@
-"""Somebody uses stock restic on our repository between two backups: the next run is right, and no dearer than it must be."""
+"""Somebody uses stock restic on our repository between two backups: the next run is right, and as cheap as can be."""
 
 import errno
 import random
@@ -49,6 +49,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
         command, words = CommandLine(folder, settings), ["backup", "--account", m365.users[0].upn]
         first = command.ok(*words)
         m365.log.clear()
+        lost = drive.item("/Folder 1/1.bin").body
+        assert lost is not None
         drive.put_file("/Folder 1/1.bin", content.randbytes(8_000))
         drive.rename("/Folder 2", "Two")
         drive.put_file("/Two/new.txt", b"new in the second run")
@@ -56,9 +58,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
         fetched_then = fetched(m365)
         drive.put_file("/Folder 3/3.bin", content.randbytes(7_000))
         drive.delete("/Folder 4/4.bin")
+        drive.put_file("/again.bin", lost)  # what only the first snapshot has; a prune may have taken it away
         drive.move("/Two", "/Folder 0")
         snapshots = [first["snapshot_id"], second["snapshot_id"]]
-        third = [drive.item("/Folder 3/3.bin").id]
+        third = [drive.item("/Folder 3/3.bin").id, drive.item("/again.bin").id]
         yield Prepared(m365, drive, folder / "repository", settings, snapshots, fetched_then, third)
 
 
@@ -99,11 +102,10 @@ def tag_then_prune(restic: Judge, prepared: Prepared, _scratch: Path) -> None:
     restic("prune", "--max-unused", "0", "--repack-small")
 
 
-def change_the_password_there_and_back(restic: Judge, prepared: Prepared, scratch: Path) -> None:
-    (scratch / "new").write_text("another")
-    restic("key", "passwd", "--new-password-file", scratch / "new")
-    (scratch / "old").write_text(PASSWORD)
-    Judge(restic.repository, "another")("key", "passwd", "--new-password-file", scratch / "old")
+def add_a_key(restic: Judge, prepared: Prepared, scratch: Path) -> None:
+    """For another person, with another password."""
+    (scratch / "password").write_text("another")
+    restic("key", "add", "--new-password-file", scratch / "password")
 
 
 class Deed(NamedTuple):
@@ -123,7 +125,7 @@ DEEDS = [
     Deed(forget_all_and_prune, "full", "all"),
     Deed(back_up_something_else, "delta", "third"),
     Deed(tag_then_prune, "delta", "third"),
-    Deed(change_the_password_there_and_back, "delta", "third"),
+    Deed(add_a_key, "delta", "third"),
 ]
 
 
@@ -169,7 +171,7 @@ def test_a_copy_by_restic_goes_on_as_a_repository(prepared: Prepared, tmp_path: 
     for expected in (prepared.third, []):
         prepared.m365.log.clear()
         summary = command.ok(*run)
-        assert (summary["complete"], fetched(prepared.m365)) == (True, expected)
+        assert (summary["complete"], sorted(fetched(prepared.m365))) == (True, sorted(expected))
         modes.append(summary["mode"])
     assert modes == ["resync", "delta"]
     _assert_restored(prepared, command, copy, tmp_path)
@@ -189,7 +191,7 @@ def test_prune_between_a_broken_run_and_the_next(prepared: Prepared, tmp_path: P
     assert _packs(place) != before, "the prune has taken nothing away: this shows nothing"
     prepared.m365.log.clear()
     assert command.ok(*run)["complete"]
-    assert sorted(fetched(prepared.m365)) == sorted(prepared.third)
+    assert fetched(prepared.m365) == prepared.third[:1]  # the other's content is the first snapshot's, too
     _assert_restored(prepared, command, restic, tmp_path)
     restic.check()
 

@@ -4,7 +4,8 @@ import base64
 import json
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,14 +50,15 @@ def scene(azurite: Azurite, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield Scene(m365, folder, app, person, azurite)
 
 
-class Refusal(NamedTuple):
+@dataclass(frozen=True)
+class Refusal:
     """`settings` are changed as `CommandLine.but` does. `{…}` in words and settings: something of the scene."""
 
     words: str
     code: int
     reason: str
     says: str  # in what a person reads
-    settings: dict[str, str | None] = {}
+    settings: Mapping[str, str | None] = field(default_factory=dict)
     app_only: bool = True
     fault: tuple[str, Status] | None = None
 

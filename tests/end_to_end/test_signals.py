@@ -61,7 +61,7 @@ def test_a_signal_in_the_middle(
     number: int, code: int, m365: Simulation, place: Place, command: CommandLine, tmp_path: Path
 ) -> None:
     """In the middle of downloads: the contract's exit code, no lock left, nothing lost, and the next run completes."""
-    m365.faults.add("GET content", Slow(1), nth=20, times=8)
+    m365.faults.add("GET content", Slow(1), nth=20)
     ran = stopped(command.start("backup", "--json"), m365.faults.fired, number)
     assert_interrupted(ran, code)
     assert not [name for name in place.names() if name.startswith(("locks/", "snapshots/"))]
@@ -142,7 +142,7 @@ def test_a_restore_that_is_stopped(
 @pytest.mark.parametrize("place", ["local"], indirect=True)
 def test_ctrl_c_on_a_terminal(m365: Simulation, place: Place, command: CommandLine) -> None:
     """On a terminal with a progress bar, a typed Ctrl-C gives the screen back: one message, the cursor shown again."""
-    m365.faults.add("GET content", Slow(1), nth=10, times=8)
+    m365.faults.add("GET content", Slow(1), nth=10)
     near, far = pty.openpty()
     process = command.start("backup", stdin=far, stdout=far, stderr=far, text=False, start_new_session=True)
     os.close(far)

@@ -1,4 +1,4 @@
-"""The command `drivekeep` as a person runs it: inside this process where speed matters, else as a process of its own."""
+"""The command `drivekeep` as a person runs it: in this process where speed matters, else as a process of its own."""
 
 import contextlib
 import io
