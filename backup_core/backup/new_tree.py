@@ -63,16 +63,36 @@ class Shape:
         """An item whose parent is unknown or gone contradicts a delta, and means a fresh enumeration (Inconsistent).
 
         After an enumeration, and for items that were asked for by themselves (`may_stay`), it is only that item's
-        trouble: it stays where the last snapshot has it. Where a folder is taken as the root (`in_folder`), such an
-        item lies outside of it: the feed names the folders above it, too.
+        trouble: it stays where the last snapshot has it, unless it was deleted with a folder after it was listed.
+        Where a folder is taken as the root (`in_folder`), such an item lies outside of it: the feed names the folders
+        above it, too.
         """
-        lost = [key for action in PLACED for key, parent in scratch.living(action) if parent not in self.reached]
+        lost = {
+            key: parent for action in PLACED for key, parent in scratch.living(action) if parent not in self.reached
+        }
         if in_folder:
             scratch.decide_again(lost, Decision(Action.GONE))
             return
-        if not whole and (strange := set(lost) - may_stay):
+        if not whole and (strange := lost.keys() - may_stay):
             raise Inconsistent(f"{len(strange)} items hang below a folder that is not there.")
-        scratch.decide_again(lost, Decision(Action.STAY, "invalid-item"))
+        gone = _deleted_with_a_folder(lost, {key for key, _ in scratch.living(Action.GONE)}) if whole else set()
+        scratch.decide_again(gone, Decision(Action.GONE))
+        scratch.decide_again(lost.keys() - gone, Decision(Action.STAY, "invalid-item"))
+
+
+def _deleted_with_a_folder(lost: dict[bytes, bytes], gone: set[bytes]) -> set[bytes]:
+    """Those of `lost` (key -> parent) that were listed before a folder above them was deleted, whose tombstone speaks
+    for all of it.
+    """
+    found: set[bytes] = set()
+    for start, parent in lost.items():
+        way, key = [start], parent
+        while key in lost and key not in found and key not in way:
+            way.append(key)
+            key = lost[key]
+        if key in gone or key in found:
+            found.update(way)
+    return found
 
 
 class NewTree:

@@ -153,3 +153,15 @@ def test_live_file_in_a_deleted_folder(fresh: World) -> None:
     summary = fresh.back_up()
     assert summary.mode == "resync"
     fresh.assert_same(summary)
+
+
+def test_mass_change_counts_other_content_and_deletions_together(fresh: World) -> None:
+    """Half the files encrypted and the other half deleted is what the rule is for; each alone may be below it."""
+    for number in range(60):
+        fresh.drive.put_file(f"/{number}.txt", b"%d" % number)
+    fresh.back_up()
+    for number in range(30):
+        fresh.drive.put_file(f"/{number}.txt", b"encrypted %d" % number)
+    fresh.drive.delete("/59.txt")
+    summary = fresh.back_up()
+    assert (summary.files_changed, summary.files_deleted, summary.suspicious) == (30, 1, True)

@@ -20,6 +20,7 @@ from backup_core.backup.run import Run
 from backup_core.errors import AccessDenied, Inconsistent, Locked
 from backup_core.graph.drives import user_drive
 from backup_core.repository import layout
+from backup_core.repository.index import load_index
 from backup_core.storage.store import Buffer, Store
 from backup_core.testing.m365.faults import Status
 
@@ -362,3 +363,20 @@ def test_plan_that_is_not_whole_is_not_committed(fresh: World) -> None:
         with pytest.raises(Inconsistent):
             commit_snapshot(run, QUIET)
     assert not stored_names(fresh.store, layout.SNAPSHOTS)
+
+
+def test_index_file_gone_and_another_one_damaged(fresh: World) -> None:
+    """What a state believes of an index file that is gone is not believed, also where another one cannot be read."""
+    fresh.drive.put_file("/a.txt", b"content")
+    fresh.back_up()
+    repository = fresh.open_repository()
+    for index in repository.ids("index"):
+        (pack,) = load_index(repository, index)
+        if not pack.blobs[0].tree:
+            fresh.store.delete(layout.index_name(index))
+            fresh.store.delete(layout.pack_name(pack.id.hex()))
+    fresh.store.put_new(layout.index_name("ab" * 32), b"no index at all")
+    fresh.drive.set_modified("/a.txt", LATER)
+    summary = fresh.back_up()
+    fresh.store.delete(layout.index_name("ab" * 32))
+    fresh.assert_same(summary)

@@ -355,3 +355,15 @@ def test_content_that_the_repository_has_lost(fresh: World, source: Any) -> None
     summary = fresh.back_up(source=source)
     assert (summary.files_unmodified, summary.bytes_downloaded) == (1, 7)
     fresh.assert_same(summary)
+
+
+def test_another_folder_at_the_path_of_the_root(fresh: World) -> None:
+    """Where the former folder lives on under another name, its position is not taken for the new folder's."""
+    furnish(fresh)
+    fresh.back_up(root_path="d1")
+    fresh.drive.rename("/d1", "former")
+    fresh.drive.put_file("/d1/other.txt", b"other")
+    for mode in ("resync", "delta"):
+        summary = fresh.back_up(root_path="d1")
+        assert summary.mode == mode
+        assert fresh.contents(str(summary.snapshot_id)) == inside(fresh, "d1")

@@ -57,6 +57,21 @@ def test_status_lines_are_json_on_stdout(capsys: pytest.CaptureFixture[str]) -> 
     assert err == ""
 
 
+@pytest.mark.parametrize("kind", [StatusLines, PlainLines])
+def test_nothing_is_said_after_the_end(
+    kind: type[StatusLines] | type[PlainLines], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Threads of a run that was stopped may go on for a moment; the error or the summary stays the last line."""
+    clock = FakeClock()
+    with kind(Output(as_json=True), clock) as lines:
+        lines.stage("Saving")
+    clock.advance(60)
+    lines.advance(files=1)
+    lines.waiting(30)
+    lines.message("late")
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_new_stage_counts_from_zero() -> None:
     """What the stage before has done is not taken for work of this one."""
     clock = FakeClock()

@@ -114,7 +114,8 @@ def test_first_backup_killed_again_and_again(
     assert summary["complete"]
     command.ok("restore", "latest", "--target", tmp_path / "out")
     assert compare(tmp_path / "out", user.drive.snapshot()).differences == []
-    assert len(command.ok("unlock")["removed"]) == victim.kills
+    assert 0 < len(command.ok("unlock")["removed"]) <= victim.kills, "a kill may come before the lock is written"
+    assert command.ok("unlock")["removed"] == []
     judge(place.folder(tmp_path), PASSWORD).check()
 
 

@@ -258,6 +258,22 @@ def test_an_answer_that_is_no_answer(world: Any, graph: Graph, body: bytes) -> N
     assert world.client().get_json("/me") == {"id": "x"}
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (rb'{"id": "\ud83d alone"}', "\ufffd alone"),
+        (rb'{"id": "\udc00\ud83d"}', "\ufffd\ufffd"),
+        (rb'{"id": "\ud83d\ude00 and \ud83d"}', "\U0001f600 and \ufffd"),
+        (b'\xef\xbb\xbf{"id": "\\ud83d \xc3\xa9"}', "\ufffd \u00e9"),
+    ],
+)
+def test_half_a_surrogate_pair_is_no_broken_answer(world: Any, graph: Graph, sent: bytes, read: str) -> None:
+    """UTF-16 names may hold what no UTF-8 can; one such name does not keep its whole drive from being read."""
+    graph.get(ME, body=sent)
+    assert world.client().get_json("/me") == {"id": read}
+    assert len(graph.calls) == 1
+
+
 def test_an_answer_of_another_shape(world: Any, graph: Graph) -> None:
     """The caller says what makes an answer; one without it is asked for again, then the call ends."""
     graph.get(ME, json={"wrong": 1})
