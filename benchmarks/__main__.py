@@ -4,15 +4,15 @@ import sys
 
 from benchmarks import first_backup, incremental, save_path
 
-PAIRS = 5
+ROUNDS = 5
 RUNS = 5
 
 
 def main(names: list[str]) -> None:
     wanted = names or ["save-path", "incremental", "first-backup"]
     if "save-path" in wanted:
-        print(f"Save path, 1 GiB of large files, {PAIRS} pairs A B A B against stock restic:", flush=True)
-        save_path.benchmark(PAIRS)
+        print(f"Save path, 1 GiB of large files, {ROUNDS} rounds against stock restic:", flush=True)
+        save_path.benchmark(ROUNDS)
     if "incremental" in wanted:
         print(f"Incremental run, 10 changes among {incremental.ITEMS} items, {RUNS} runs:", flush=True)
         incremental.benchmark(RUNS)

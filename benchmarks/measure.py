@@ -4,7 +4,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,9 +26,13 @@ def run(command: Sequence[str], environment: dict[str, str]) -> Cost:
     return Cost(*json.loads(done.stdout))
 
 
-def in_turn(pairs: int, ours: Callable[[], Cost], theirs: Callable[[], Cost]) -> list[tuple[Cost, Cost]]:
-    """A B A B ...: what the machine does meanwhile befalls both."""
-    return [(ours(), theirs()) for _ in range(pairs)]
+def in_turn(rounds: int, runs: Mapping[str, Callable[[], Cost]]) -> dict[str, list[Cost]]:
+    """A B C A B C ...: what the machine does meanwhile befalls all of them."""
+    costs: dict[str, list[Cost]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, once in runs.items():
+            costs[name].append(once())
+    return costs
 
 
 def median(costs: Sequence[Cost], field: str) -> float:

@@ -1,8 +1,9 @@
 """The save path alone: a folder of this machine into a repository, by the very code that saves downloaded files.
 
-    python -m benchmarks.save_tree FOLDER REPOSITORY
+    python -m benchmarks.save_tree [--checksum] FOLDER REPOSITORY
 
-Every byte also passes through quickXorHash, as a download's bytes do. DRIVEKEEP_PASSWORD opens the repository.
+`--checksum`: every byte also passes through quickXorHash, as in a download, which restic has no need of.
+DRIVEKEEP_PASSWORD opens the repository.
 """
 
 import os
@@ -27,7 +28,7 @@ WORKERS = 2  # as many as there are cores
 PACK_BYTES = 16 << 20  # as the product packs locally, and as restic does
 
 
-def save(folder: Path, repository: Repository) -> str:
+def save(folder: Path, repository: Repository, with_checksum: bool) -> str:
     packer = Packer(repository, tree=False, pack_bytes=PACK_BYTES, in_flight=2)
     claims = Claims(None)
 
@@ -37,7 +38,8 @@ def save(folder: Path, repository: Repository) -> str:
 
             def read(into: memoryview) -> int:
                 count = file.readinto(into)  # type: ignore[attr-defined]
-                checksum.update(into[:count])
+                if with_checksum:
+                    checksum.update(into[:count])
                 return int(count)
 
             content, size = save_content(read, window(), claims, packer)
@@ -68,5 +70,6 @@ def save(folder: Path, repository: Repository) -> str:
 
 
 if __name__ == "__main__":
-    store = LocalFolderStore(Path(sys.argv[2]))
-    print(save(Path(sys.argv[1]), Repository.open(store, os.environ["DRIVEKEEP_PASSWORD"])))
+    *options, tree_folder, place = sys.argv[1:]
+    opened = Repository.open(LocalFolderStore(Path(place)), os.environ["DRIVEKEEP_PASSWORD"])
+    print(save(Path(tree_folder), opened, "--checksum" in options))
