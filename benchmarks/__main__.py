@@ -5,7 +5,7 @@ import sys
 from benchmarks import first_backup, incremental, save_path
 
 ROUNDS = 5
-RUNS = 5
+RUNS = 3
 
 
 def main(names: list[str]) -> None:

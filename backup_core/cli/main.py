@@ -4,6 +4,7 @@ It imports only the chosen verb, and a verb only what it works with, so that sho
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -135,7 +136,8 @@ def _end_now(code: int, clock: SystemClock) -> None:
     deadline = clock.monotonic() + _GRACE_SECONDS
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
-            thread.join(max(0.0, deadline - clock.monotonic()))
+            with contextlib.suppress(RuntimeError):  # one that was being started when the signal came
+                thread.join(max(0.0, deadline - clock.monotonic()))
             if thread.is_alive():
                 os._exit(code)
 

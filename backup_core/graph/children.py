@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
-from backup_core.errors import Inconsistent, NotFound, Temporary
+from backup_core.errors import Inconsistent, Interrupted, NotFound, Temporary
 from backup_core.graph.client import GraphClient
 from backup_core.graph.drives import drive_errors, get_item, item_path
 from backup_core.graph.items import SELECT, DriveItem, parse_item
@@ -31,17 +31,21 @@ def walk(client: GraphClient, drive_id: str, folder_id: str, threads: int) -> It
     A folder that is deleted during the walk ends quietly. NotFound where the one at the top is not there.
     """
     walked = {folder_id}
-    with ThreadPoolExecutor(threads, thread_name_prefix="walk") as pool:
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="walk")
+    patient = True
+    try:
         reading = {pool.submit(_first_page, client, _Folder(drive_id, folder_id, top=True))}
-        try:
-            while reading:
-                done, reading = wait(reading, return_when=FIRST_COMPLETED)
-                for future in done:
-                    page = future.result()
-                    yield page.items
-                    reading |= _onward(pool, client, page, walked)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while reading:
+            done, reading = wait(reading, return_when=FIRST_COMPLETED)
+            for future in done:
+                page = future.result()
+                yield page.items
+                reading |= _onward(pool, client, page, walked)
+    except Interrupted:
+        patient = False  # a person who stops a walk does not wait for answers that hang
+        raise
+    finally:
+        pool.shutdown(wait=patient, cancel_futures=True)
 
 
 def _onward(pool: ThreadPoolExecutor, client: GraphClient, page: _Page, walked: set[str]) -> set[Future[_Page]]:

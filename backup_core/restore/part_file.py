@@ -53,12 +53,15 @@ class PartFile:
             _write_all(self._opened(), plain, offset)
             return self._left == 0
 
-    def finish(self, verify: Iterable[Piece] | None = None) -> None:
-        """Date it and give it its name. Differs; FileExistsError where somebody has taken the name meanwhile.
+    def finish(self, verify: Iterable[Piece] | None = None) -> bool:
+        """Date it and give it its name; False where it was discarded meanwhile.
 
-        `verify`: all its pieces, to be read back from the disk first.
+        Differs; FileExistsError where somebody has taken the name. `verify`: all its pieces, to be read back from the
+        disk first.
         """
         with self._lock:
+            if self.is_over:
+                return False  # to open it now would make it again, and nobody would remove it
             file = self._opened()
             if (size := os.fstat(file).st_size) != self.step.node.size:
                 raise Differs(f"It has {size} bytes of {self.step.node.size}.", "size-mismatch")
@@ -73,6 +76,7 @@ class PartFile:
             self._close()
             self._target.publish(self._place, self._unfinished, self.step.name, replace=self.step.action == "replace")
             self.is_over = True
+            return True
 
     def discard(self) -> None:
         """Leave nothing behind, unless it is finished. Safe to call again, and never raises."""

@@ -134,7 +134,11 @@ class _Run:
         """End the threads; leave whole files only."""
         self._error = self._error or Temporary("The restore was stopped.")
         self._threads.shutdown(wait=True, cancel_futures=True)
-        for part in self._in_work:
+        # A signal that interrupts a thread's `join` makes Python 3.11 take that thread for dead, so some may be at
+        # work still: they find their files discarded.
+        with self._lock:
+            left = list(self._in_work)
+        for part in left:
             part.discard()
 
     def set_folder_times(self) -> None:
@@ -263,7 +267,7 @@ class _Run:
 
     def _finish(self, part: PartFile) -> None:
         try:
-            part.finish(self._pieces(part.step.node) if self._verify else None)
+            finished = part.finish(self._pieces(part.step.node) if self._verify else None)
         except OSError as error:
             self._give_up(part, _failure(part.step.path, error))
         except Differs as error:
@@ -271,7 +275,8 @@ class _Run:
         else:
             with self._lock:
                 self._in_work.discard(part)
-            self._count(part.step)
+            if finished:
+                self._count(part.step)
 
     def _compare_kept(self, place: Names, step: FileStep) -> None:
         try:

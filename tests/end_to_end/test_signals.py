@@ -20,6 +20,7 @@ from backup_core.testing.restored_folder import compare
 PASSWORD = "signals"
 SOON_SECONDS = 8.0  # on two slow cores that others use too; the waits that are cut short are of minutes
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+ITEM = r"GET graph .*/items/[^/]+\?"  # of one file, before its content is asked for
 WAIT = Status(429, {"error": {"code": "activityLimitReached"}}, {"Retry-After": "300"})
 
 
@@ -79,6 +80,21 @@ def test_ctrl_c_while_microsoft_asks_to_wait(match: str, m365: Simulation, place
     """Microsoft wants five minutes of silence, and its user does not want to wait: it ends within seconds."""
     m365.faults.add(match, WAIT)
     ran = stopped(command.start("backup", "--json"), m365.faults.fired, signal.SIGINT)
+    assert_interrupted(ran, 130)
+    assert not [name for name in place.names() if name.startswith("locks/")]
+
+
+@pytest.mark.parametrize("place", ["local"], indirect=True)
+@pytest.mark.parametrize(
+    ("match", "source"),
+    [("GET graph .*/children", "onedrive"), ("GET graph .*/delta", "onedrive-changes"), (ITEM, "onedrive-changes")],
+)
+def test_ctrl_c_while_an_answer_hangs(
+    match: str, source: str, m365: Simulation, place: Place, command: CommandLine
+) -> None:
+    """Microsoft has taken a request and says nothing for a minute: who presses Ctrl-C does not wait for that."""
+    m365.faults.add(match, Slow(60))
+    ran = stopped(command.start("backup", "--json", "-source", source), m365.faults.fired, signal.SIGINT)
     assert_interrupted(ran, 130)
     assert not [name for name in place.names() if name.startswith("locks/")]
 
