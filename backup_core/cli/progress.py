@@ -3,6 +3,7 @@
 import math
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class Count:
         return f"{self.stage}: {', '.join(parts)}"
 
 
-class _Periodic:
+class _Periodic(ABC):
     """Keeps count, and reports at the first call after a period has passed; nothing is said after the `with` block.
 
     A run that was stopped does not wait for its threads, and its error is the last line.
@@ -121,8 +122,9 @@ class _Periodic:
         if not self._ended:
             self._output.message(text)
 
+    @abstractmethod
     def _report(self, now: float) -> None:
-        raise NotImplementedError
+        """Show where the stage stands."""
 
 
 class PlainLines(_Periodic):
