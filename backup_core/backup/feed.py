@@ -3,7 +3,6 @@
 A part is closed after so many items or seconds, with the link that follows it: a run that dies goes on from there.
 """
 
-from collections.abc import Iterator
 from contextlib import suppress
 
 from backup_core.backup.progress import Progress
@@ -180,25 +179,14 @@ def _retry_items(run: Run) -> tuple[list[DriveItem], list[str]]:
     """What is on the retry list is asked for by itself: the feed does not repeat it. Found items, ids of gone ones."""
     found: list[DriveItem] = []
     gone: list[str] = []
-    if run.mode != "delta":
-        return found, gone
-    for item_id, item in _ask(run):
-        if item is None:
-            gone.append(item_id)
-        else:
-            found.append(item)
-    return found, gone
-
-
-def _ask(run: Run) -> Iterator[tuple[str, DriveItem | None]]:
-    for item_id in run.retry:
+    for item_id in run.retry if run.mode == "delta" else ():
         try:
-            yield item_id, get_item(run.graph, run.job.drive.id, item_id)[0]
+            found.append(get_item(run.graph, run.job.drive.id, item_id)[0])
         except NotFound:
-            yield item_id, None
+            gone.append(item_id)
         except NoAnswer:
             raise
-        except DrivekeepError as error:
+        except DrivekeepError as error:  # this item's own trouble: it waits on, and stops nothing else
             if error.reason == "throttled":
                 raise
-            continue  # this item's own trouble: it waits on, and stops nothing else
+    return found, gone
