@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from backup_core.backup.new_tree import Shape
 from backup_core.backup.old_tree import OldTree
+from backup_core.backup.parts import Parts
 from backup_core.backup.plan import Action, Decision
-from backup_core.backup.run_log import RunLog
+from backup_core.backup.run_log import RunLog, SavedPart
 from backup_core.backup.scratch import Planned, Scratch
 from backup_core.backup.stored_trees import StoredTrees
 from backup_core.drive_state.head import Totals
@@ -43,6 +44,7 @@ class Prepared:
         self._state, self._whole = seen.state, seen.whole
         self._logs = {each.run: each for each in [*earlier, log]}
         self.scratch = Scratch()
+        self.parts = Parts(lambda chunks: len(self._state.data.get_many(chunks)) == len(set(chunks)))
         self.gone: list[str] = []  # ids of the retry list that answered 404
         self.delta_link = ""  # the position behind the plan
         self.root_item = seen.root
@@ -77,21 +79,30 @@ class Prepared:
                 except StateDamaged:  # its files are fetched again
                     continue
                 self.scratch.add_saved(saved.files)
+                self._join(saved.parts)
                 self.bytes_downloaded += saved.bytes_downloaded
                 self.bytes_added += saved.bytes_added
 
-    def lacks_content(self) -> bool:
-        """Whether something is planned that nobody has fetched, or that a prune has taken away since.
+    def _join(self, parts: list[SavedPart]) -> None:
+        """Files whose last missing part has come count as saved, or as failed."""
+        touched = {part.planned.id: part.planned for part in parts}
+        self.parts.add(parts)
+        joined = [self.parts.file(planned) for planned in touched.values()]
+        self.scratch.add_saved([file for file in joined if file is not None])
 
-        Records whose chunks are not stored any more are dropped, so that the next batches fetch them again.
-        """
+    def lacks_content(self) -> bool:
+        """Whether something is planned that nobody has fetched, or that a prune has taken away since."""
         self.load_saved()
+        self.drop_lost()
+        return any(saved is None or not saved.settles(item) for _, item, saved in self.scratch.wanted())
+
+    def drop_lost(self) -> None:
+        """Forget what batches have saved and a prune has taken away since, so that it is fetched again."""
         lost: list[bytes] = []
         for group in _groups(self.scratch.with_action(Action.FETCH)):
             fetched = [(planned, planned.saved.content) for planned in group if planned.saved is not None]
             lost += [planned.key for planned in self._without_chunks(fetched)]
         self.scratch.drop_saved(lost)
-        return any(saved is None or not saved.settles(item) for _, item, saved in self.scratch.wanted())
 
     def deleted(self) -> Totals:
         """What the last snapshot has and the new one has not."""

@@ -38,7 +38,9 @@ def chosen_folder(graph: GraphClient, job: BackupJob) -> DriveItem:
 class Run:
     """Made by `begin`, ended by `with`. `stop`, set by any thread, ends the others at their next step."""
 
-    def __init__(self, parts: Components, job: BackupJob, base: Base, pool: ThreadPoolExecutor, fresh: bool) -> None:
+    def __init__(
+        self, parts: Components, job: BackupJob, base: Base, pool: ThreadPoolExecutor, start_over: bool
+    ) -> None:
         self.parts, self.job, self.base, self._pool = parts, job, base, pool
         self.repository, self.graph, self.downloads = parts.repository, parts.graph, parts.downloads
         self.clock = parts.clock
@@ -54,18 +56,19 @@ class Run:
         self._prepared: Prepared | None = None
         self._started = self.clock.monotonic()
         self._attempts = RunLog.attempts(self._store, base.generation)
-        if fresh or not self._take_over():
+        if start_over or not self._take_over():
             self.start_over(self.mode)
 
     @classmethod
-    def begin(cls, parts: Components, job: BackupJob, fresh: bool = False) -> "Run":
+    def begin(cls, parts: Components, job: BackupJob, *, trust_state: bool = True, start_over: bool = False) -> "Run":
         """Find out what to start from, and take over the newest unfinished run that started from the very same.
 
-        `fresh`: neither the drive state nor an unfinished run is used; the drive is enumerated.
+        Without `trust_state` the drive state is not used, and the drive is enumerated. `start_over`: no unfinished run
+        is taken over.
         """
         pool = ThreadPoolExecutor(STATE_READERS, thread_name_prefix="state")
         try:
-            return cls(parts, job, find_base(parts.repository, job, pool, with_state=not fresh), pool, fresh)
+            return cls(parts, job, find_base(parts.repository, job, pool, trust_state), pool, start_over)
         except BaseException:
             pool.shutdown()
             raise

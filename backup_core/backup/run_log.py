@@ -61,11 +61,20 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     position: int
 
 
+class Range(msgspec.Struct, frozen=True, array_like=True):
+    """Bytes `start` to `stop`, which is not included; without one, to the content's end. Attempts count from 1."""
+
+    attempt: int
+    start: int
+    stop: int | None
+
+
 class Batch(msgspec.Struct, frozen=True, array_like=True):
-    """Files to fetch in one go, by their place in the plan."""
+    """Files to fetch in one go, by their place in the plan; or one file, of which `range` is fetched."""
 
     format: str
     places: list[Place]
+    range: Range | None = None
 
 
 class SavedFile(msgspec.Struct, frozen=True, array_like=True):
@@ -90,12 +99,29 @@ class SavedFile(msgspec.Struct, frozen=True, array_like=True):
         return planned == self.planned or version(planned) == version(self.item)
 
 
+class SavedPart(msgspec.Struct, frozen=True, array_like=True):
+    """How it went with a part of a file. `item` as in SavedFile; `row`: the part's own quickXorHash before its end."""
+
+    planned: DriveItem
+    item: DriveItem
+    attempt: int
+    start: int
+    length: int = 0
+    at_end: bool = False  # it ends where the content ends
+    content: list[bytes] = []
+    row: bytes = b""
+    reason: str = ""
+
+
 class SavedBatch(msgspec.Struct, frozen=True, array_like=True):
+    """What became of a batch. Files in neither list were not come to: they are cut into batches again."""
+
     format: str
     files: list[SavedFile]
     indexes: list[str]  # index files that name the batch's packs
     bytes_downloaded: int = 0
     bytes_added: int = 0
+    parts: list[SavedPart] = []
 
 
 class RunLog:

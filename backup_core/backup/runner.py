@@ -12,6 +12,7 @@ from backup_core.backup.commit import commit_snapshot
 from backup_core.backup.dry_run import estimate
 from backup_core.backup.feed import plan_changes
 from backup_core.backup.job import BackupJob, Components, Summary
+from backup_core.backup.parts import ATTEMPTS_MAX
 from backup_core.backup.progress import Progress
 from backup_core.backup.run import Run
 from backup_core.backup.run_log import SavedBatch
@@ -20,7 +21,9 @@ from backup_core.errors import Damaged, Inconsistent, Interrupted
 from backup_core.repository.lock import RepositoryLock
 
 BATCHES_AT_ONCE = 2  # the tail of one batch (its last pack, its index) overlaps with the downloads of the next
-ROUNDS_MAX = 3  # saving again what somebody's prune has taken away; more rounds mean that something else is wrong
+# Saving again what somebody's prune has taken away, and large files whose parts did not fit together; more rounds mean
+# that something else is wrong.
+ROUNDS_MAX = 3 + ATTEMPTS_MAX
 
 
 def back_up(job: BackupJob, parts: Components, progress: Progress) -> Summary:
@@ -38,7 +41,7 @@ def _run(job: BackupJob, parts: Components, progress: Progress, ensure_lock: Cal
             return _steps(run, progress, ensure_lock)
     except (Inconsistent, StateDamaged) as error:
         progress.message(f"{error.what} The whole drive is listed again.")
-    with Run.begin(parts, job, fresh=True) as run:
+    with Run.begin(parts, job, trust_state=False, start_over=True) as run:
         return _steps(run, progress, ensure_lock)
 
 
@@ -54,7 +57,7 @@ def _steps(run: Run, progress: Progress, ensure_lock: Callable[[], None]) -> Sum
         summary = commit_snapshot(run, progress)
         if summary is not None:
             return summary
-        cut = cut_batches(run)  # a prune took packs away that no snapshot named yet
+        cut = cut_batches(run)
     raise Damaged(
         "Files that were saved are missing from the repository again and again.",
         why="Somebody removes packs while this run writes them.",

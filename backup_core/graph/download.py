@@ -52,6 +52,10 @@ class Changed(DrivekeepError):
         super().__init__("The file was changed while it was downloaded.", remedy="It is read again from its start.")
 
 
+class _Beyond(Exception):
+    """The content ends before the part that was asked for begins."""
+
+
 class Downloads:
     """Opens files for reading; shared by all threads. `limit`: the speed for all of them together."""
 
@@ -70,12 +74,14 @@ class Downloads:
         self._client, self._session, self._gate = client, session, gate
         self._retries, self._patience = retries, patience
 
-    def open(self, drive_id: str, item_id: str) -> "Download":
+    def open(self, drive_id: str, item_id: str, start: int = 0, end: int | None = None) -> "Download":
         """Ask Graph what the file is now; its content is asked for with the first read.
 
+        `start`, `end`: a part of it, the byte at `end` not included; without an end, to the content's own. A part has
+        no verdict: `Download.row` and the rows of the other parts give one for the whole.
         Raises ItemFailed for what is this file's trouble alone; AccessDenied, Temporary and others for more than that.
         """
-        return Download(self, drive_id, item_id)
+        return Download(self, drive_id, item_id, start, end)
 
     def attempts(self) -> Attempts:
         return Attempts(self._gate, self._retries, self._patience)
@@ -106,19 +112,23 @@ class Downloads:
 
 
 class Download:
-    """One file being read. `item` is what Graph said of it when the content was asked for.
+    """One file, or a part of one, being read. `item` is what Graph said of it when the content was asked for.
 
-    After `readinto` has returned 0: `verdict`, and for a mismatch `mismatch_reason`. For one thread.
+    After `readinto` has returned 0: `at_end` where that is the content's own end; of a whole file, `verdict`, and for
+    a mismatch `mismatch_reason`. For one thread.
     """
 
-    def __init__(self, downloads: Downloads, drive_id: str, item_id: str) -> None:
+    def __init__(self, downloads: Downloads, drive_id: str, item_id: str, start: int, end: int | None) -> None:
         self._downloads, self._drive_id, self._item_id = downloads, drive_id, item_id
         self.item, self._link = downloads.look_up(drive_id, item_id)
         self.verdict: Verdict | None = None
         self.mismatch_reason: Literal["hash-mismatch", "size-mismatch"] | None = None
         self._attempts = downloads.attempts()
+        self.at_end = False
         self._hash = QuickXorHash()
-        self._position = 0  # bytes that the caller has
+        self._start, self._end = start, end
+        self._position = start  # of the content: up to here the caller has what was asked for
+        self._concluded = False
         self._progress = 0  # of these, since the last failure
         self._total: int | None = None
         self._etag = ""  # of the content host, to tell two versions apart
@@ -133,13 +143,20 @@ class Download:
         """
         if not len(view):
             raise ValueError("no room to read into: 0 would look like the end")
-        while self.verdict is None:
+        if self._end is not None:
+            view = view[: self._end - self._position]
+        while not self._concluded:
+            if self._position == self._end:
+                self._conclude()
+                break
             try:
                 if self._body is None:
                     self._body = self._connect()
                 count = self._body.readinto(view)
                 if count == 0:
                     self._check_whole()
+            except _Beyond:
+                count = 0
             except Cut as cut:
                 self.close()
                 self._spend(cut)
@@ -147,8 +164,14 @@ class Download:
             if count:
                 self._take(view[:count])
                 return count
+            self.at_end = True
             self._conclude()
         return 0
+
+    @property
+    def row(self) -> bytes:
+        """What has been read so far, for `QuickXorHash.append`."""
+        return self._hash.row
 
     def close(self) -> None:
         if self._body is not None:
@@ -200,17 +223,25 @@ class Download:
                 )
                 self._refused(read_refusal(response.status_code, response.headers, body, self._downloads.clock))
 
+    @property
+    def _asks_for_part(self) -> bool:
+        return (self._position > 0 or self._end is not None) and not self._without_range
+
+    @property
+    def _taken(self) -> int:
+        return self._position - self._start
+
     def _range(self) -> dict[str, str]:
-        if not self._position or self._without_range:
+        if not self._asks_for_part:
             return {}
         # A weak tag cannot be used for a range; the tags are compared when the answer comes.
-        unchanged = {"If-Range": self._etag} if self._etag.startswith('"') else {}
-        return {"Range": f"bytes={self._position}-", **unchanged}
+        unchanged = {"If-Range": self._etag} if self._etag.startswith('"') and self._taken else {}
+        last = "" if self._end is None else self._end - 1
+        return {"Range": f"bytes={self._position}-{last}", **unchanged}
 
     def _accepted(self, response: requests.Response) -> Body:
         try:
-            asked_for_part = self._position > 0 and not self._without_range
-            if response.status_code == 206 and not asked_for_part:
+            if response.status_code == 206 and not self._asks_for_part:
                 raise Cut("the host sent a part where the whole was asked for")
             body = Body(response, self._position, self._downloads.clock, self._downloads.limit)
             self._check_same(body)
@@ -226,9 +257,9 @@ class Download:
         """Bytes of two versions are never put together."""
         other_tag = self._etag and body.etag and body.etag != self._etag
         other_total = self._total is not None and body.total is not None and body.total != self._total
-        if self._position and (other_tag or other_total):
+        if self._taken and (other_tag or other_total):
             raise Changed
-        if not self._position:
+        if not self._taken:
             self._etag, self._total = body.etag, body.total
         elif self._total is None:
             self._total = body.total
@@ -255,6 +286,8 @@ class Download:
                 self._attempts.throttled(refusal.retry_after or 0.0)
         elif refusal.status in RETRIED:
             raise Cut(f"the host answered {refusal.words}")
+        elif refusal.status == 416 and self._start and not self._taken:
+            raise _Beyond
         elif refusal.status == 416 and self._position:
             self._without_range = True
             raise Cut("the host has no such part of the content")
@@ -271,19 +304,26 @@ class Download:
     def _look_again(self) -> None:
         """A new link, if it leads to the same content as before."""
         item, self._link = self._downloads.look_up(self._drive_id, self._item_id)
-        if self._position and not _same_content(item, self.item):
+        if self._taken and not _same_content(item, self.item):
             raise Changed
         self.item = item
 
     def _check_whole(self) -> None:
         expected = self._total if self._total is not None else self.item.size
+        if self._end is not None:
+            expected = min(expected, self._end)
         # Without a length from the host, a body that is shorter than reported was cut; a longer one may be whole.
         if self._position < expected:
             raise Cut(f"the content ended after {self._position} of {expected} bytes")
 
     def _conclude(self) -> None:
         self.close()
+        self._concluded = True
         item = self.item
+        if self._start or self._end is not None:
+            if not item.quickxor and self._taken:
+                self._look_again()  # without a hash nothing else proves that all parts are of one version
+            return
         if item.quickxor and self._position == item.size and self._hash.base64() == item.quickxor:
             self.verdict = "verified"
             return

@@ -48,6 +48,9 @@ class Gate:
 
     def close_for(self, seconds: float) -> None:
         """Nothing passes for so long from now; a closing that ends later stays as it is."""
+        self._close(seconds)
+
+    def _close(self, seconds: float) -> None:
         with self._lock:
             now = self.clock.monotonic()
             if now >= self._opens_at:
@@ -58,7 +61,7 @@ class Gate:
     def heed(self, limit: float, remaining: float, reset: float) -> None:
         """Go slower before Microsoft has to ask: what is left of the budget is spread over the time until it is new."""
         if 0 <= remaining < 0.2 * limit and reset > 0:
-            self.close_for(min(reset / max(1.0, remaining), 60.0))
+            self._close(min(reset / max(1.0, remaining), 60.0))
 
     def backoff(self, tries: int) -> float:
         """Seconds before another try where nobody said how long: growing, and never the same for two threads."""

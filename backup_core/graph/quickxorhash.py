@@ -41,6 +41,16 @@ class QuickXorHash:
         self._row ^= _turned(folded, 8 * (self._length % _ROW_BYTES))
         self._length += len(view)
 
+    @property
+    def row(self) -> bytes:
+        """What has passed, as `append` takes it: 160 bytes."""
+        return self._row.to_bytes(_ROW_BYTES, "little")
+
+    def append(self, row: bytes, length: int) -> None:
+        """As if the `length` bytes that gave `row` in another hash had passed here: the hash is linear."""
+        self._row ^= _turned(int.from_bytes(row, "little"), 8 * (self._length % _ROW_BYTES))
+        self._length += length
+
     def digest(self) -> bytes:
         """20 bytes; more content may follow afterwards."""
         ring = 0

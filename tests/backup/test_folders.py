@@ -20,6 +20,7 @@ from backup_core.graph.gate import Gate
 from backup_core.graph.links import LinkRule
 from backup_core.graph.sign_in import SignedIn
 from backup_core.graph.sign_in_host import SignInHost
+from backup_core.graph.token_file import TokenFile
 from backup_core.graph.transport import new_session
 from backup_core.repository import layout
 from backup_core.repository.blobs import BlobReader
@@ -289,7 +290,7 @@ def sign_in(made: World, token_file: Path) -> Components:
     session = new_session(8)
     session.verify = str(made.m365.ca_file)
     host = SignInHost(made.m365.authority_url, session, Gate(made.clock))
-    tokens = SignedIn(host, token_file, made.m365.client_id, made.m365.graph_url, "common")
+    tokens = SignedIn(host, TokenFile(token_file), made.m365.client_id, made.m365.graph_url, "common")
     rule, gate, meter = LinkRule(made.m365.graph_url, ["127.0.0.1"]), Gate(made.clock), MeteredStore(made.store)
     client = GraphClient(made.m365.graph_url, tokens, rule, gate, made.clock, session)
     made._session = session

@@ -341,7 +341,7 @@ def test_delta_and_enumeration_at_once(fresh: World) -> None:
         fresh.store = inner
         parts = fresh.components()
         job = BackupJob(user_drive(parts.graph, fresh.m365.users[0].upn))
-        with Run.begin(parts, job, fresh=True) as run:
+        with Run.begin(parts, job, trust_state=False, start_over=True) as run:
             assert run.mode == "resync"
             plan_changes(run, QUIET)
 

@@ -101,3 +101,16 @@ def test_length_counts_beyond_four_gigabytes() -> None:
     running._length = 5 << 30  # hashing real ones takes four seconds and proves no more
     running.update(b"")
     assert bytes(12) + (5 << 30).to_bytes(8, "little") == running.digest()
+
+
+@given(st.binary(max_size=700), st.lists(st.integers(0, 700), max_size=4))
+def test_rows_of_parts_give_the_hash_of_the_whole(data: bytes, borders: list[int]) -> None:
+    """Parts that were hashed apart combine into the hash of what they are parts of, wherever they were cut."""
+    whole, joined = QuickXorHash(), QuickXorHash()
+    whole.update(data)
+    places = [0, *sorted(min(each, len(data)) for each in borders), len(data)]
+    for start, stop in zip(places, places[1:], strict=False):
+        part = QuickXorHash()
+        part.update(data[start:stop])
+        joined.append(part.row, stop - start)
+    assert joined.base64() == whole.base64()
