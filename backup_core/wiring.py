@@ -8,7 +8,7 @@ Azure and of Microsoft's sign-in are loaded, which take half a second.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from backup_core.clock import Clock
 from backup_core.errors import AlreadyExists, NoRepository, NotFound, Usage
@@ -23,10 +23,16 @@ from backup_core.storage.read_only import ReadOnlyStore
 from backup_core.storage.store import Store
 
 if TYPE_CHECKING:
+    import requests
+
     from backup_core.backup.job import Components
     from backup_core.graph.client import GraphClient, TokenSource
+    from backup_core.graph.credential import ManagedIdentity
     from backup_core.graph.download import Downloads
+    from backup_core.graph.gate import Gate
+    from backup_core.graph.rate_limit import RateLimit
     from backup_core.graph.sign_in_host import SignInHost
+    from backup_core.storage.azure_client import BlobAccount
 
 
 MIB = 1 << 20
@@ -68,7 +74,6 @@ def place_for(settings: Settings, clock: Clock, *, read_only: bool = False) -> P
 
 
 def _azure_place(settings: Settings, location: AzureLocation, clock: Clock, read_only: bool) -> Place:
-    from backup_core.storage.azure_blob import HOT, AzureBlobStore
     from backup_core.storage.azure_client import BlobAccount
 
     account = BlobAccount(
@@ -77,6 +82,14 @@ def _azure_place(settings: Settings, location: AzureLocation, clock: Clock, read
         settings.text("AZURE_ACCOUNT_KEY") or None,
         CLOUDS[settings.text("DRIVEKEEP_CLOUD")].blob_suffix,
     )
+    return azure_place(settings, account, location, clock, read_only=read_only)
+
+
+def azure_place(
+    settings: Settings, account: "BlobAccount", location: AzureLocation, clock: Clock, *, read_only: bool = False
+) -> Place:
+    """A place in an account that may be another than the settings' own; nothing is sent yet."""
+    from backup_core.storage.azure_blob import HOT, AzureBlobStore
 
     def open_store(tier: str) -> Store:
         store = AzureBlobStore(
@@ -157,25 +170,54 @@ def graph_for(
 
     Usage where a setting that this needs is missing or cannot be used; nothing is sent yet.
     """
-    from backup_core.graph.client import GraphClient
-    from backup_core.graph.download import Downloads
     from backup_core.graph.gate import Gate
-    from backup_core.graph.links import LinkRule
     from backup_core.graph.rate_limit import RateLimit
-    from backup_core.graph.sign_in_host import SignInHost
     from backup_core.graph.transport import new_session
 
     settings.lend_to_libraries()
     if settings.text("DRIVEKEEP_HTTP_VERSION") == "2":
         raise _not_built("DRIVEKEEP_HTTP_VERSION=2", "Leave it out: HTTP/1.1 is used.")
     session = new_session(settings.number("DRIVEKEEP_MAX_CONCURRENT_THREADS"))
-    retries, patience = settings.number("DRIVEKEEP_HTTP_RETRIES"), settings.number("DRIVEKEEP_THROTTLE_PATIENCE")
-    # A gate each: throttling at the sign-in host says nothing about Graph.
-    host = SignInHost(settings.authority_url, session, Gate(clock, on_wait), retries, patience)
-    tokens = _app_only(settings, host) if app_only else _signed_in(settings, host)
-    rule = LinkRule(settings.graph_url, settings.allowed_hosts, settings.text("DRIVEKEEP_CLOUD"))
-    gate = Gate(clock, on_wait)
+    patience = settings.number("DRIVEKEEP_THROTTLE_PATIENCE")
+    host = sign_in_host(settings, clock, session, patience, on_wait)
+    tokens = (
+        app_only_tokens(settings, host, settings.text("DRIVEKEEP_TENANT")) if app_only else _signed_in(settings, host)
+    )
     limit = RateLimit(download_bytes_per_second, clock) if download_bytes_per_second else None
+    return graph_with(settings, clock, session, tokens, Gate(clock, on_wait), patience, limit)
+
+
+def sign_in_host(
+    settings: Settings,
+    clock: Clock,
+    session: "requests.Session",
+    patience: float,
+    on_wait: Callable[[float], None] | None = None,
+) -> "SignInHost":
+    """It has a gate of its own: throttling there says nothing about Graph."""
+    from backup_core.graph.gate import Gate
+    from backup_core.graph.sign_in_host import SignInHost
+
+    retries = settings.number("DRIVEKEEP_HTTP_RETRIES")
+    return SignInHost(settings.authority_url, session, Gate(clock, on_wait), retries, patience)
+
+
+def graph_with(
+    settings: Settings,
+    clock: Clock,
+    session: "requests.Session",
+    tokens: "TokenSource",
+    gate: "Gate",
+    patience: float,
+    limit: "RateLimit | None" = None,
+) -> Graph:
+    """A client whose counters begin at zero; session, tokens and gate may be shared with others."""
+    from backup_core.graph.client import GraphClient
+    from backup_core.graph.download import Downloads
+    from backup_core.graph.links import LinkRule
+
+    retries = settings.number("DRIVEKEEP_HTTP_RETRIES")
+    rule = LinkRule(settings.graph_url, settings.allowed_hosts, settings.text("DRIVEKEEP_CLOUD"))
     client = GraphClient(settings.graph_url, tokens, rule, gate, clock, session, retries, patience)
     return Graph(client, Downloads(client, session, rule, gate, clock, retries, patience, limit))
 
@@ -187,7 +229,36 @@ def components_for(place: Place, repository: Repository, graph: Graph, clock: Cl
     return Components(repository, graph.client, graph.downloads, clock, place.store, place.pack_bytes)
 
 
-def _app_only(settings: Settings, host: "SignInHost") -> "TokenSource":
+class Proof(NamedTuple):
+    """What the app proves itself with: exactly one of the three is given."""
+
+    secret: str | None = None
+    certificate: Path | None = None
+    identity: "ManagedIdentity | None" = None
+
+
+def proof_of(settings: Settings, clock: Clock) -> Proof:
+    """Usage where it is none or several."""
+    given = settings.strongest(_SECRET, _CERTIFICATE, _IDENTITY)
+    if len(given) != 1:
+        raise Usage(
+            f"{' and '.join(given)} are set." if given else "The app has nothing to prove itself with.",
+            why="App-only access needs exactly one proof.",
+            remedy=f"Set exactly one of {_IDENTITY}, {_CERTIFICATE} and {_SECRET}.",
+        )
+    text = settings.text(given[0])
+    if given == [_SECRET]:
+        return Proof(secret=text)
+    if given == [_CERTIFICATE]:
+        return Proof(certificate=Path(text).expanduser())
+    from backup_core.graph.credential import AUDIENCES, ManagedIdentity
+
+    audience, retries = AUDIENCES[settings.text("DRIVEKEEP_CLOUD")], settings.number("DRIVEKEEP_HTTP_RETRIES")
+    return Proof(identity=ManagedIdentity(text, clock, audience=audience, retries=retries))
+
+
+def app_only_tokens(settings: Settings, host: "SignInHost", tenant: str, proof: Proof | None = None) -> "TokenSource":
+    """The app's own access to a tenant. Usage where there is no registration, or nothing to prove it with."""
     from backup_core.graph.sign_in import AppOnly
 
     if not settings.own_client:
@@ -196,31 +267,17 @@ def _app_only(settings: Settings, host: "SignInHost") -> "TokenSource":
             why="Access to other people's drives needs an app registration of your own.",
             remedy="Set it to the application id of a registration that has the role Files.Read.All.",
         )
-    proofs = settings.strongest(_SECRET, _CERTIFICATE, _IDENTITY)
-    if len(proofs) != 1:
-        raise Usage(
-            f"{' and '.join(proofs)} are set." if proofs else "The app has nothing to prove itself with.",
-            why="App-only access needs exactly one proof.",
-            remedy=f"Set exactly one of {_SECRET} and {_CERTIFICATE}.",
-        )
-    if proofs == [_IDENTITY]:
-        raise _not_built(_IDENTITY, f"Set {_SECRET} or {_CERTIFICATE} instead.")
-    secret, certificate = (settings.text(name) if proofs == [name] else None for name in (_SECRET, _CERTIFICATE))
-    return AppOnly(
-        host,
-        settings.text("DRIVEKEEP_TENANT"),
-        settings.text("DRIVEKEEP_CLIENT_ID"),
-        settings.graph_url,
-        secret=secret,
-        certificate=Path(certificate).expanduser() if certificate else None,
-    )
+    proof = proof or proof_of(settings, host.gate.clock)
+    client_id = settings.text("DRIVEKEEP_CLIENT_ID")
+    return AppOnly(host, tenant, client_id, settings.graph_url, **proof._asdict())
 
 
 def _signed_in(settings: Settings, host: "SignInHost") -> "TokenSource":
     from backup_core.graph.sign_in import SignedIn
+    from backup_core.graph.token_file import TokenFile
 
-    tenant = settings.text("DRIVEKEEP_TENANT") or "common"
-    return SignedIn(host, settings.token_file, settings.text("DRIVEKEEP_CLIENT_ID"), settings.graph_url, tenant)
+    kept, tenant = TokenFile(settings.token_file), settings.text("DRIVEKEEP_TENANT") or "common"
+    return SignedIn(host, kept, settings.text("DRIVEKEEP_CLIENT_ID"), settings.graph_url, tenant)
 
 
 def _not_built(what: str, remedy: str) -> Usage:

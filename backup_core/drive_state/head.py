@@ -119,6 +119,17 @@ def choose_head(
     return Chosen(None, newest)
 
 
+def named_segments(repository: Repository, numbers: Iterable[int]) -> set[str] | None:
+    """Ids of the segments that heads of these numbers use; None where one of them cannot be read."""
+    named: set[str] = set()
+    for number in numbers:
+        head = _usable(repository, number)
+        if head is None:
+            return None
+        named.update(segment.hex() for segment in head.segments)
+    return named
+
+
 def _numbers(repository: Repository) -> list[int]:
     names = (last_part(stored.name) for stored in repository.store.list(HEADS))
     return [int(name) for name in names if name.isascii() and name.isdigit()]

@@ -76,6 +76,11 @@ def run_folder(run: str) -> str:
     return f"{RUNS}{run}/"
 
 
+def base_of_run(name: str) -> int:
+    """Number of the head from which the run started that an object below `state/runs/` belongs to."""
+    return int(name.removeprefix(RUNS)[:12])
+
+
 def plan_name(run: str, number: int) -> str:
     return f"{run_folder(run)}plan-{number:05d}"
 

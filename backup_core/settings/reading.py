@@ -67,6 +67,16 @@ class Row(NamedTuple):
     problem: str
 
 
+class StorageAccess(NamedTuple):
+    """A connection string, or the name of an account that an identity of this machine may use: one of the two."""
+
+    connection_string: str | None
+    account_name: str | None
+
+    def __repr__(self) -> str:
+        return f"StorageAccess({self.account_name or 'connection string'})"
+
+
 class Settings:
     """Complete when made, and only read from then on. A value is checked when it is asked for, so that a verb never
     fails for a setting that it does not use; what is wrong with it is raised as Usage.
@@ -113,6 +123,21 @@ class Settings:
     def token_file(self) -> Path:
         given = self.text("ONEDRIVE_TOKEN_FILE")
         return Path(given).expanduser() if given else self.folder / "onedrive_token.json"
+
+    @property
+    def service_storage(self) -> StorageAccess:
+        """The service's storage: what DRIVEKEEP_STORAGE says, else the Functions host's own. Usage where neither is."""
+        named = self.text("DRIVEKEEP_STORAGE") if self.given("DRIVEKEEP_STORAGE") else self.text("AzureWebJobsStorage")
+        if named:
+            return StorageAccess(named, None) if "=" in named else StorageAccess(None, named)
+        account = self.text("AzureWebJobsStorage__accountName")
+        if account:
+            return StorageAccess(None, account)
+        raise Usage(
+            "The service has no storage.",
+            why="Neither DRIVEKEEP_STORAGE nor AzureWebJobsStorage is set.",
+            remedy="Set DRIVEKEEP_STORAGE to a connection string, or to an account's name for access by identity.",
+        )
 
     @property
     def own_client(self) -> bool:

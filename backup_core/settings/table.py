@@ -130,6 +130,8 @@ _TABLE = (
     Setting("DRIVEKEEP_MASTER_KEY", secret=True),
     Setting("DRIVEKEEP_MASTER_KEY_PREVIOUS", secret=True),
     Setting("DRIVEKEEP_STORAGE", "AzureWebJobsStorage", secret=True),
+    Setting("AzureWebJobsStorage", secret=True),  # the platform's own two: where the service's storage is not named
+    Setting("AzureWebJobsStorage__accountName"),
     Setting("DRIVEKEEP_CONTAINER", "drivekeep"),
     Setting("DRIVEKEEP_SCHEDULE", "0 */15 * * * *"),
     Setting("DRIVEKEEP_DEFAULT_BACKUP_CRON", "0 2 * * *"),
