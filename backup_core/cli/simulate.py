@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 from backup_core.errors import DrivekeepError, Interrupted, Usage
 
 if TYPE_CHECKING:
-    from backup_core.testing.m365 import Simulation
+    from backup_core.testing.m365 import SimulatedTenant, Simulation
 
 HELP = "serve a simulated Microsoft 365 on this machine, to try things out; it is a test tool"
 
-_PORTS = 4  # Graph, sign-in, content host, proxy
+_PORTS = 5  # Graph, sign-in, content host, proxy, managed identity
 _WAIT_SECONDS = 3600.0  # as long as one likes: a signal ends the wait
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", metavar="DIR", help="show this folder's files as the first user's drive")
     parser.add_argument("--users", metavar="N", type=int, default=1, help="how many users there are (default: 1)")
+    parser.add_argument(
+        "--tenants", metavar="N", type=int, default=1, help="how many tenants of so many users there are (default: 1)"
+    )
     parser.add_argument("--personal", action="store_true", help="personal accounts instead of work accounts")
     parser.add_argument(
         "--port",
@@ -37,6 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder = _checked(arguments)
     try:
         with _scratch_folder() as scratch, _simulation(arguments) as m365:
+            for number in range(2, arguments.tenants + 1):
+                m365.add_tenant(f"organisation{number}.example", users=arguments.users)
             if folder is not None:
                 m365.users[0].drive.mount_folder(folder, follow=True)
             if arguments.json:
@@ -60,8 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _checked(arguments: argparse.Namespace) -> Path | None:
     """The folder to show. Raises Usage for what cannot be simulated."""
-    if arguments.users < 1:
-        raise Usage("A simulated Microsoft 365 has at least one user.", remedy="Give --users 1 or more.")
+    for flag, count in (("user", arguments.users), ("tenant", arguments.tenants)):
+        if count < 1:
+            raise Usage(f"A simulated Microsoft 365 has at least one {flag}.", remedy=f"Give --{flag}s 1 or more.")
     if not 0 <= arguments.port <= 65536 - _PORTS:
         raise Usage(
             f"There is no port {arguments.port} with {_PORTS - 1} more after it.", remedy="Give a smaller --port."
@@ -92,7 +98,8 @@ def _simulation(arguments: argparse.Namespace) -> "Simulation":
 
 
 def _description(m365: "Simulation") -> dict[str, Any]:
-    return {
+    """What a program needs; more than one tenant is told of only where there is one."""
+    described = {
         "graph_url": m365.graph_url,
         "authority_url": m365.authority_url,
         "content_url": m365.content_url,
@@ -101,17 +108,31 @@ def _description(m365: "Simulation") -> dict[str, Any]:
         "tenant": {"id": m365.tenant.id, "domain": m365.tenant.domain},
         "client_id": m365.client_id,
         "client_secret": m365.client_secret,
-        "users": [
-            {
-                "upn": user.upn,
-                "id": user.id,
-                "drive_id": user.drive.id,
-                "access_token": user.access_token,
-                "refresh_token": user.refresh_token,
-            }
-            for user in m365.users
-        ],
+        "users": _users(m365.tenant),
     }
+    if further := m365.tenants[1:]:
+        described["tenants"] = [
+            {"id": tenant.id, "domain": tenant.domain, "users": _users(tenant)} for tenant in further
+        ]
+        described["identity"] = {
+            "endpoint": m365.identity_endpoint,
+            "header": m365.identity.header,
+            "client_id": m365.identity.client_id,
+        }
+    return described
+
+
+def _users(tenant: "SimulatedTenant") -> list[dict[str, str]]:
+    return [
+        {
+            "upn": user.upn,
+            "id": user.id,
+            "drive_id": user.drive.id,
+            "access_token": user.access_token,
+            "refresh_token": user.refresh_token,
+        }
+        for user in tenant.users
+    ]
 
 
 def _explain(output: Any, m365: "Simulation", repository: Path) -> None:

@@ -4,9 +4,12 @@ import datetime
 import warnings
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import jwt
 import msal
 import pytest
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -121,3 +124,104 @@ def test_msal_learns_that_a_tenant_is_unknown(m365: Simulation) -> None:
     with pytest.raises(ValueError, match="Unable to get authority configuration"):
         _confidential(m365, m365.client_secret, tenant="elsewhere.example", instance_discovery=False)
     assert [(entry.method, entry.status) for entry in m365.log] == [("GET", 400)]
+
+
+# --- people, other tenants, and no secret at all
+
+
+def _browse(m365: Simulation, url: str) -> dict[str, str]:
+    """Opens a page and gives the fields with which the browser is sent back."""
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.get(url, verify=str(m365.ca_file), allow_redirects=False, timeout=20)
+    assert answer.status_code == 302, answer.text
+    return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+
+
+def _flow(app: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # msal would have the answer posted; a redirect shows the fields
+        return app.initiate_auth_code_flow(["Files.Read"], redirect_uri="http://localhost:1/oauth/callback")
+
+
+@pytest.mark.parametrize("kind", ["public", "confidential"])
+@pytest.mark.parametrize("account", ["work", "personal"])
+def test_msal_signs_a_person_in_by_browser(m365: Simulation, kind: str, account: str) -> None:
+    """msal's code flow with PKCE and nonce, with a secret and without, for both kinds of account, and a renewal."""
+    person = (m365.add_tenant("fabrikam.example") if account == "work" else m365.add_personal()).users[0]
+    m365.authorize.user = person
+    make = msal.PublicClientApplication if kind == "public" else msal.ConfidentialClientApplication
+    secret = {} if kind == "public" else {"client_credential": m365.client_secret}
+    app = make(
+        m365.client_id,
+        authority=f"{m365.authority_url}/common",
+        instance_discovery=False,
+        verify=str(m365.ca_file),
+        **secret,
+    )
+    flow = _flow(app)
+    result = app.acquire_token_by_auth_code_flow(flow, _browse(m365, flow["auth_uri"]))
+    [known] = app.get_accounts()
+    renewed = app.acquire_token_silent(["Files.Read"], account=known, force_refresh=True)
+    _closed(app)
+    claims = result["id_token_claims"]
+    assert (claims["oid"], claims["tid"]) == (person.id, person.tenant_id)
+    assert known["home_account_id"] == f"{person.id}.{person.tenant_id}"
+    grant = m365.tokens.check(renewed["access_token"])
+    assert grant is not None and (grant.user, grant.tenant_id) == (person.id, person.tenant_id)
+
+
+def test_msal_hears_that_a_person_declined(m365: Simulation) -> None:
+    """The refusal comes through msal as a result with an error, not as a crash."""
+    m365.authorize.outcome = "access_denied"
+    app = msal.PublicClientApplication(
+        m365.client_id, authority=f"{m365.authority_url}/common", instance_discovery=False, verify=str(m365.ca_file)
+    )
+    flow = _flow(app)
+    result = app.acquire_token_by_auth_code_flow(flow, _browse(m365, flow["auth_uri"]))
+    _closed(app)
+    assert result["error"] == "access_denied" and "AADSTS65004" in result["error_description"]
+
+
+def test_msal_enters_a_tenant_after_its_consent(m365: Simulation) -> None:
+    """An administrator consents by browser; then the app's secret opens that tenant, and msal's token names it."""
+    other = m365.add_tenant("fabrikam.example", users=3)
+    app = _confidential(m365, m365.client_secret, tenant=other.id, instance_discovery=False)
+    refused = app.acquire_token_for_client([DEFAULT])
+    _closed(app)
+    query = urlencode({"client_id": m365.client_id, "scope": DEFAULT, "redirect_uri": "http://localhost:1/back"})
+    back = _browse(m365, f"{m365.authority_url}/organizations/v2.0/adminconsent?{query}")
+    app = _confidential(m365, m365.client_secret, tenant=back["tenant"], instance_discovery=False)
+    result = app.acquire_token_for_client([DEFAULT])
+    _closed(app)
+    assert (refused["error_codes"], back["tenant"]) == ([7000229], other.id)
+    claims = jwt.decode(result["access_token"], options={"verify_signature": False})
+    assert (claims["tid"], claims["appid"], claims["roles"]) == (other.id, m365.client_id, sorted(m365.app.roles))
+
+
+def test_msal_needs_no_secret_with_a_managed_identity(m365: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """msal's own managed identity client gets the statement that proves the app, in its own and in another tenant."""
+    for name, value in m365.service_environment(managed_identity=True).items():
+        if name.startswith("IDENTITY_"):
+            monkeypatch.setenv(name, value)
+    other = m365.add_tenant("fabrikam.example")
+    m365.consent.grant(other)
+
+    def statement() -> str:
+        with requests.Session() as session:
+            session.trust_env = False
+            identity = msal.UserAssignedManagedIdentity(client_id=m365.identity.client_id)
+            client = msal.ManagedIdentityClient(identity, http_client=session)
+            result = client.acquire_token_for_client(resource="api://AzureADTokenExchange")
+        assert "access_token" in result, result
+        return str(result["access_token"])
+
+    for tenant in (m365.tenant.id, other.id):
+        app = _confidential(m365, {"client_assertion": statement}, tenant=tenant, instance_discovery=False)
+        result = app.acquire_token_for_client([DEFAULT])
+        _closed(app)
+        grant = m365.tokens.check(result["access_token"])
+        assert grant is not None and grant.tenant_id == tenant
+    asked = m365.log.of("identity")
+    assert [entry.status for entry in asked] == [200, 200]
+    assert m365.identity.header not in str(asked)

@@ -193,7 +193,7 @@ def test_the_log_keeps_as_many_as_it_was_told() -> None:
     """A simulation that serves for days does not remember every request."""
     log = RequestLog(keep=2)
     for number in range(5):
-        log.add(Request("graph", "GET", f"/{number}"), 200, SystemClock().now())
+        log.add(log.arrive(Request("graph", "GET", f"/{number}")), 200, SystemClock().now())
     assert [entry.path for entry in log] == ["/3", "/4"]
 
 

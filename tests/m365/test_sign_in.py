@@ -3,7 +3,6 @@
 import datetime
 import json
 from typing import Any
-from urllib.parse import urlencode
 
 import jwt
 import pytest
@@ -13,12 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from backup_core.clock import SystemClock
-from backup_core.testing.fake_clock import FakeClock
-from backup_core.testing.m365.directory import build_directory
-from backup_core.testing.m365.registrations import Registration, Registrations, well_known
-from backup_core.testing.m365.sign_in import SignIn
-from backup_core.testing.m365.tokens import CONSUMERS, Session, TokenBook, base64url
-from backup_core.testing.m365.wire import Request, Response
+from backup_core.testing.m365.registrations import well_known
+from backup_core.testing.m365.tokens import CONSUMERS, base64url
 
 LOGIN, GRAPH = "https://localhost:2", "https://localhost:1"
 DEFAULT = "https://graph.microsoft.com/.default"
@@ -26,60 +21,7 @@ RCLONE, ONEDRIVE = (registration.client_id for registration in well_known())
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-class _Desk:
-    """The sign-in host of one tenant, without sockets."""
-
-    def __init__(self, business: bool = True) -> None:
-        self.clock = FakeClock()
-        self.directory = build_directory(1, 2, business, self.clock)
-        self.tokens = TokenBook(self.clock)
-        self.app = Registration(
-            "6f1c0c4e-0000-4000-8000-000000000001",
-            secrets={"right secret"},
-            roles=frozenset({"Files.Read.All"}),
-            scopes=frozenset({"Files.Read", "User.Read"}),
-        )
-        self.registrations = Registrations(self.app, *well_known())
-        self.host = SignIn(
-            self.directory,
-            self.registrations,
-            self.tokens,
-            self.clock,
-            login_url=lambda: LOGIN,
-            graph_url=lambda: GRAPH,
-        )
-        self.tenant_id = self.directory.tenant.id
-        self.user = self.directory.users[0]
-
-    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Response:
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        path, _, query = path.partition("?")
-        return self.host.handle(Request("login", method, path, query, sent, body))
-
-    def token(
-        self, tenant: str = "", /, headers: dict[str, str] | None = None, **form: str
-    ) -> tuple[int, dict[str, Any]]:
-        path = f"/{tenant or self.tenant_id}/oauth2/v2.0/token"
-        response = self.ask("POST", path, urlencode(form).encode(), **(headers or {}))
-        return response.status, json.loads(response.body)
-
-    def app_only(self, tenant: str = "", /, **changes: str | None) -> tuple[int, dict[str, Any]]:
-        form = {"grant_type": "client_credentials", "client_id": self.app.client_id, "scope": DEFAULT}
-        form |= {"client_secret": "right secret"}
-        return self.token(tenant, **{k: v for k, v in (form | changes).items() if v is not None})
-
-    def refresh(self, tenant: str = "common", /, **changes: str | None) -> tuple[int, dict[str, Any]]:
-        form = {"grant_type": "refresh_token", "client_id": self.app.client_id, "scope": "Files.Read offline_access"}
-        form |= {"refresh_token": self.tokens.issue_refresh(Session(self.tenant_id, self.user.id))}
-        return self.token(tenant, **{k: v for k, v in (form | changes).items() if v is not None})
-
-
-@pytest.fixture
-def desk() -> _Desk:
-    return _Desk()
-
-
-def test_an_app_signs_in_by_itself(desk: _Desk) -> None:
+def test_an_app_signs_in_by_itself(desk: Any) -> None:
     """A right secret gets a token with the app's roles and nothing that only users have."""
     status, answer = desk.app_only()
     assert (status, set(answer)) == (200, {"token_type", "expires_in", "ext_expires_in", "access_token"})
@@ -88,7 +30,7 @@ def test_an_app_signs_in_by_itself(desk: _Desk) -> None:
     assert (grant.roles, grant.user, grant.tenant_id) == (frozenset({"Files.Read.All"}), None, desk.tenant_id)
 
 
-def test_the_tenant_may_be_named_by_its_domain(desk: _Desk) -> None:
+def test_the_tenant_may_be_named_by_its_domain(desk: Any) -> None:
     """Id and verified domain lead to the same tenant, and so does Graph's own address in the scope."""
     assert desk.app_only(desk.directory.tenant.domain)[0] == 200
     assert desk.app_only(scope=f"{GRAPH}/.default")[0] == 200
@@ -113,10 +55,9 @@ def test_the_tenant_may_be_named_by_its_domain(desk: _Desk) -> None:
     ],
 )
 def test_an_app_is_refused_with_its_number(
-    tenant: str, changes: dict[str, str | None], status: int, error: str, number: int
+    desk: Any, tenant: str, changes: dict[str, str | None], status: int, error: str, number: int
 ) -> None:
     """Each mistake has the status, error and AADSTS number that Microsoft gives it."""
-    desk = _Desk()
     if number == 700025:
         desk.app.secrets.clear()  # a public client has nothing to prove itself with
     got, answer = desk.app_only(tenant, **changes)
@@ -126,13 +67,13 @@ def test_an_app_is_refused_with_its_number(
     assert "right secret" not in json.dumps(answer)
 
 
-def test_a_removed_app_is_unknown(desk: _Desk) -> None:
+def test_a_removed_app_is_unknown(desk: Any) -> None:
     """Consent that is taken away answers as if the app had never been there."""
     desk.app.enabled = False
     assert desk.app_only()[1]["error_codes"] == [700016]
 
 
-def test_a_basic_header_proves_an_app_too(desk: _Desk) -> None:
+def test_a_basic_header_proves_an_app_too(desk: Any) -> None:
     """Id and secret may come in the header, percent-encoded, as Go programs send them first."""
     credential = base64url(f"{desk.app.client_id}:right%20secret".encode())
     form = {"grant_type": "client_credentials", "scope": DEFAULT}
@@ -141,7 +82,7 @@ def test_a_basic_header_proves_an_app_too(desk: _Desk) -> None:
     assert desk.token(headers={"authorization": "Basic !"}, **form)[0] == 400
 
 
-def test_a_user_is_refreshed(desk: _Desk) -> None:
+def test_a_user_is_refreshed(desk: Any) -> None:
     """A refresh token brings an access token with the app's scopes for that user, and a new refresh token."""
     status, answer = desk.refresh(scope="Files.Read offline_access openid profile", client_info="1")
     assert status == 200
@@ -155,13 +96,13 @@ def test_a_user_is_refreshed(desk: _Desk) -> None:
     assert claims["preferred_username"] == desk.user.upn
 
 
-def test_what_was_not_asked_for_is_not_given(desk: _Desk) -> None:
+def test_what_was_not_asked_for_is_not_given(desk: Any) -> None:
     """Without `offline_access` there is no refresh token, without `openid` no id token."""
     _, answer = desk.refresh(scope="Files.Read")
     assert not {"refresh_token", "id_token", "client_info"} & set(answer)
 
 
-def test_no_scope_means_the_former_ones(desk: _Desk) -> None:
+def test_no_scope_means_the_former_ones(desk: Any) -> None:
     """Programs that send no scope at a refresh get what was granted, a new refresh token included."""
     _, answer = desk.refresh(scope=None)
     assert {"access_token", "refresh_token"} <= set(answer)
@@ -179,7 +120,7 @@ def test_no_scope_means_the_former_ones(desk: _Desk) -> None:
     ],
 )
 def test_a_refresh_is_refused_with_its_number(
-    desk: _Desk, tenant: str, changes: dict[str, str | None], number: int
+    desk: Any, tenant: str, changes: dict[str, str | None], number: int
 ) -> None:
     """Each mistake has its AADSTS number; a missing consent says so in `suberror`."""
     status, answer = desk.refresh(tenant, **changes)
@@ -187,20 +128,20 @@ def test_a_refresh_is_refused_with_its_number(
     assert answer.get("suberror") == ("consent_required" if number == 65001 else None)
 
 
-def test_a_disabled_user_is_refused(desk: _Desk) -> None:
+def test_a_disabled_user_is_refused(desk: Any) -> None:
     """A leaver's tokens end with the account."""
     desk.user.enabled = False
     assert desk.refresh()[1]["error_codes"] == [50057]
 
 
-def test_an_app_that_must_prove_itself_cannot_refresh_without(desk: _Desk) -> None:
+def test_an_app_that_must_prove_itself_cannot_refresh_without(desk: Any) -> None:
     """Only an app that allows public flows refreshes without a secret."""
     desk.app.public_flows = False
     assert desk.refresh()[1]["error_codes"] == [7000218]
     assert desk.refresh(client_secret="right secret")[0] == 200
 
 
-def test_programs_of_others_count_as_registered(desk: _Desk) -> None:
+def test_programs_of_others_count_as_registered(desk: Any) -> None:
     """rclone sends a secret, the onedrive client none; both refresh, and get what they need to write as well."""
     status, answer = desk.refresh(client_id=RCLONE, client_secret="whatever", scope=None)
     assert (status, "Files.ReadWrite.All" in answer["scope"]) == (200, True)
@@ -208,22 +149,22 @@ def test_programs_of_others_count_as_registered(desk: _Desk) -> None:
     assert desk.refresh(client_id=ONEDRIVE, client_secret="whatever")[1]["error_codes"] == [700025]
 
 
-def test_a_personal_account_signs_in_at_common_and_consumers() -> None:
+def test_a_personal_account_signs_in_at_common_and_consumers(make_desk: Any) -> None:
     """Personal accounts belong to one tenant of their own, which work accounts' endpoint does not know."""
-    desk = _Desk(business=False)
+    desk = make_desk(business=False)
     assert [desk.refresh(tenant)[0] for tenant in ("common", "consumers", CONSUMERS)] == [200, 200, 200]
     assert desk.refresh("organizations")[1]["error_codes"] == [50020]
     assert desk.app_only()[1]["error_codes"] == [9001023]
 
 
-def test_unknown_routes_say_so(desk: _Desk) -> None:
+def test_unknown_routes_say_so(desk: Any) -> None:
     """What is not simulated answers 404 with its name; a wrong method 405."""
-    missing = desk.ask("GET", "/common/oauth2/v2.0/authorize")
-    assert (missing.status, b"no route GET /common/oauth2/v2.0/authorize" in missing.body) == (404, True)
+    missing = desk.ask("GET", "/common/oauth2/v2.0/logout")
+    assert (missing.status, b"no route GET /common/oauth2/v2.0/logout" in missing.body) == (404, True)
     assert desk.ask("GET", "/common/oauth2/v2.0/token").status == 405
 
 
-def test_every_answer_can_be_traced(desk: _Desk) -> None:
+def test_every_answer_can_be_traced(desk: Any) -> None:
     """The client's request id comes back, and the host gives one of its own."""
     response = desk.ask("POST", "/common/oauth2/v2.0/token", client_request_id="mine")
     assert response.headers["client-request-id"] == "mine"
@@ -244,7 +185,7 @@ def _certificate(key: rsa.RSAPrivateKey) -> x509.Certificate:
 CERTIFICATE = _certificate(KEY)
 
 
-def _assertion(desk: _Desk, key: rsa.RSAPrivateKey = KEY, algorithm: str = "PS256", **changes: Any) -> str:
+def _assertion(desk: Any, key: rsa.RSAPrivateKey = KEY, algorithm: str = "PS256", **changes: Any) -> str:
     now = desk.clock.now().timestamp()
     claims = {
         "aud": f"{LOGIN}/{desk.tenant_id}/oauth2/v2.0/token",
@@ -258,7 +199,7 @@ def _assertion(desk: _Desk, key: rsa.RSAPrivateKey = KEY, algorithm: str = "PS25
     return jwt.encode(claims | changes, key, algorithm=algorithm, headers={"x5t#S256": thumbprint})
 
 
-def _prove(desk: _Desk, assertion: str) -> int:
+def _prove(desk: Any, assertion: str) -> int:
     desk.app.certificates = [CERTIFICATE]
     kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     status, answer = desk.app_only(client_secret=None, client_assertion=assertion, client_assertion_type=kind)
@@ -266,12 +207,12 @@ def _prove(desk: _Desk, assertion: str) -> int:
 
 
 @pytest.mark.parametrize("algorithm", ["PS256", "RS256"])
-def test_a_certificate_proves_an_app(desk: _Desk, algorithm: str) -> None:
+def test_a_certificate_proves_an_app(desk: Any, algorithm: str) -> None:
     """A statement that the registered certificate signed is as good as a secret."""
     assert _prove(desk, _assertion(desk, algorithm=algorithm)) == 200
 
 
-def test_a_false_proof_is_refused(desk: _Desk) -> None:
+def test_a_false_proof_is_refused(desk: Any) -> None:
     """Another key, another app, another host, a spent or future time, a changed or malformed statement: all refused."""
     stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     now = desk.clock.now().timestamp()
@@ -294,7 +235,7 @@ def test_a_false_proof_is_refused(desk: _Desk) -> None:
     desk.app.certificates = []
 
 
-def test_a_certificate_must_be_registered(desk: _Desk) -> None:
+def test_a_certificate_must_be_registered(desk: Any) -> None:
     """A certificate that the app never registered proves nothing, whoever signed."""
     assertion = _assertion(desk)
     thumbprint = json.loads(_decoded(assertion.split(".")[0]))["x5t#S256"]

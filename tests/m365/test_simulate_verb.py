@@ -124,7 +124,7 @@ def test_a_person_gets_lines_to_paste(tmp_path: Path) -> None:
 
 
 def test_ports_follow_the_one_that_is_given(tmp_path: Path) -> None:
-    """Graph, sign-in, content and proxy take four ports in a row; a taken one is explained."""
+    """Graph, sign-in, content, proxy and the managed identity take five ports in a row; a taken one is explained."""
     with _running(tmp_path, "--json") as finder:
         port = urlsplit(json.loads(_line(finder.stdout))["graph_url"]).port or 0
         with _running(tmp_path, "--json", "--port", str(port)) as refused:
@@ -141,7 +141,36 @@ def test_ports_follow_the_one_that_is_given(tmp_path: Path) -> None:
                 assert [urlsplit(url).port for url in urls] == [wanted, wanted + 1, wanted + 2, wanted + 3]
                 return
         wanted += 50
-    pytest.fail("no four free ports in a row")
+    pytest.fail("no five free ports in a row")
+
+
+def test_further_tenants_have_not_consented(tmp_path: Path) -> None:
+    """`--tenants` adds organisations with users of their own, which the app enters after a visit to the page."""
+    with _running(tmp_path, "--json", "--tenants", "2", "--users", "2") as process:
+        said = json.loads(_line(process.stdout))
+        [other] = said["tenants"]
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": said["client_id"],
+            "client_secret": said["client_secret"],
+            "scope": "https://graph.microsoft.com/.default",
+        }
+        with requests.Session() as session:
+            session.trust_env, session.verify = False, said["ca_file"]
+            token = f"{said['authority_url']}/{other['id']}/oauth2/v2.0/token"
+            before = session.post(token, data=form, timeout=20).status_code
+            query = {"client_id": said["client_id"], "scope": form["scope"], "redirect_uri": "http://localhost:1/back"}
+            page = f"{said['authority_url']}/organizations/v2.0/adminconsent"
+            back = session.get(page, params=query, allow_redirects=False, timeout=20).headers["location"]
+            after = session.post(token, data=form, timeout=20).json()
+            users = session.get(
+                f"{said['graph_url']}/v1.0/users",
+                headers={"Authorization": f"Bearer {after['access_token']}"},
+                timeout=20,
+            ).json()["value"]
+    assert (before, f"tenant={other['id']}" in back) == (400, True)
+    assert [user["id"] for user in users] == [user["id"] for user in other["users"]]
+    assert not {user["id"] for user in users} & {user["id"] for user in said["users"]}
 
 
 def test_a_personal_account_is_simulated(tmp_path: Path) -> None:
@@ -154,7 +183,14 @@ def test_a_personal_account_is_simulated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--users", "0"], ["--port", "65533"], ["--port", "-1"], ["--folder", "/nowhere/at/all"], ["--folder", __file__]],
+    [
+        ["--users", "0"],
+        ["--tenants", "0"],
+        ["--port", "65532"],
+        ["--port", "-1"],
+        ["--folder", "/nowhere/at/all"],
+        ["--folder", __file__],
+    ],
 )
 def test_what_cannot_be_simulated_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong option is explained with a remedy and exit code 2, before anything starts."""

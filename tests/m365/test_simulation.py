@@ -225,6 +225,19 @@ def test_the_apps_environment_has_its_secret(m365: Simulation) -> None:
     assert "ONEDRIVE_TOKEN_FILE" not in settings
 
 
+def test_the_services_environment_names_no_tenant(m365: Simulation) -> None:
+    """A service learns its tenants by their consent; it has a secret or an identity, never both."""
+    by_secret, by_identity = m365.service_environment(), m365.service_environment(managed_identity=True)
+    for settings in (by_secret, by_identity):
+        assert settings["DRIVEKEEP_CLIENT_ID"] == m365.client_id
+        assert not {"DRIVEKEEP_TENANT", "ONEDRIVE_TOKEN_FILE"} & settings.keys()
+    assert by_secret["DRIVEKEEP_CLIENT_SECRET"] == m365.client_secret
+    assert not {name for name in by_secret if "IDENTITY" in name}
+    assert "DRIVEKEEP_CLIENT_SECRET" not in by_identity
+    assert by_identity["DRIVEKEEP_MANAGED_IDENTITY"] == m365.identity.client_id
+    assert by_identity["IDENTITY_ENDPOINT"].startswith("http://127.0.0.1:")
+
+
 def test_no_private_key_lies_on_the_disk(m365: Simulation) -> None:
     """Whoever trusts the CA file trusts nothing that anybody could sign with later."""
     texts = [path.read_text() for path in m365.folder.rglob("*") if path.is_file()]

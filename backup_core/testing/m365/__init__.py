@@ -9,6 +9,18 @@ It shares no code with the client that it judges, quickXorHash aside.
 """
 
 from backup_core.testing.m365.faults import Alter, Close, Reset, Slow, Status, Truncate, WithoutLength
-from backup_core.testing.m365.simulation import SimulatedUser, Simulation
+from backup_core.testing.m365.simulated_tenant import SimulatedTenant, SimulatedUser
+from backup_core.testing.m365.simulation import Simulation
 
-__all__ = ["Alter", "Close", "Reset", "SimulatedUser", "Simulation", "Slow", "Status", "Truncate", "WithoutLength"]
+__all__ = [
+    "Alter",
+    "Close",
+    "Reset",
+    "SimulatedTenant",
+    "SimulatedUser",
+    "Simulation",
+    "Slow",
+    "Status",
+    "Truncate",
+    "WithoutLength",
+]

@@ -1,4 +1,4 @@
-"""By which names the three origins are reached: their own on loopback, or Microsoft's through the proxy.
+"""By which names the three HTTPS origins are reached: their own on loopback, or Microsoft's through the proxy.
 
 It opens nothing. A link in an answer must name the host by which the request came, or a client that knows only
 Microsoft's hosts would be led astray.
@@ -7,11 +7,10 @@ Microsoft's hosts would be led astray.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import get_args
 
 from backup_core.testing.m365.wire import Origin
 
-ORIGINS: tuple[Origin, ...] = get_args(Origin)
+ORIGINS: tuple[Origin, ...] = ("graph", "login", "content")  # over HTTPS; the managed identity is asked over HTTP
 # Two host names and three ports: a client that compares only the host, or only the port, takes one origin for another.
 LOCAL_HOSTS: dict[Origin, str] = {"graph": "localhost", "login": "localhost", "content": "127.0.0.1"}
 

@@ -1,13 +1,14 @@
-"""Checks the signed statement with which an app proves itself by certificate instead of a secret.
+"""Checks the signed statement with which an app proves itself instead of a secret: its own, by the key of one of its
+certificates, or one that the sign-in host made for a managed identity which the app trusts.
 
-It does not decide which certificates an app has: `registrations.py` holds them.
+It does not decide which certificates and identities an app has: `registrations.py` holds them.
 """
 
 import base64
 import binascii
 import datetime
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from cryptography import x509
@@ -16,7 +17,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from backup_core.testing.m365.refusals import Refused
-from backup_core.testing.m365.tokens import base64url
+from backup_core.testing.m365.registrations import FederatedCredential
+from backup_core.testing.m365.tokens import base64url, public_key
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _CLOCK_SKEW = datetime.timedelta(minutes=5)
@@ -30,15 +32,47 @@ def check_assertion(
     now: datetime.datetime,
 ) -> None:
     """Raises Refused unless one of the certificates signed it for this app, this host and this moment."""
-    signed, _, signature = assertion.rpartition(".")
-    head_part, _, claims_part = signed.partition(".")
-    head, claims = _json_part(head_part), _json_part(claims_part)
+    head, claims = _parts(assertion)
     certificate = _named_certificate(head, certificates)
-    _check_signature(head.get("alg"), certificate, signed.encode(), _bytes_of(signature))
+    key = certificate.public_key()
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise Refused(5002723, "the certificate holds no RSA key")
+    if not _signed_by(key, head.get("alg"), assertion):
+        raise Refused(700027, certificate.fingerprint(hashes.SHA256()).hex())
     if claims.get("aud") not in audiences:
         raise Refused(5002723, "the audience is not this token endpoint")
     if not claims.get("iss") == claims.get("sub") == client_id:
         raise Refused(5002723, "issuer and subject are not the client id")
+    _check_time(claims, now)
+
+
+def is_federated(assertion: str) -> bool:
+    """Whether it names a key of a sign-in host, and not one of the app's certificates."""
+    return "kid" in _parts(assertion)[0]
+
+
+def check_federated(
+    assertion: str,
+    trusted: Collection[FederatedCredential],
+    issuer_of: Callable[[str], str],
+    now: datetime.datetime,
+) -> None:
+    """Raises Refused unless this sign-in host signed it, for an identity that the app trusts and for this moment.
+
+    `issuer_of` gives the issuer of a tenant's tokens.
+    """
+    head, claims = _parts(assertion)
+    if not _signed_by(public_key(), head.get("alg"), assertion):
+        raise Refused(50013, "the key was not found, or did not sign")
+    rest = list(trusted)
+    for number, claim, expected in (
+        (700211, "iss", lambda credential: issuer_of(credential.tenant_id)),
+        (700213, "sub", lambda credential: credential.subject),
+        (700212, "aud", lambda credential: credential.audience),
+    ):
+        rest = [credential for credential in rest if expected(credential) == claims.get(claim)]
+        if not rest:
+            raise Refused(number, str(claims.get(claim)))
     _check_time(claims, now)
 
 
@@ -52,10 +86,8 @@ def _named_certificate(head: dict[str, Any], certificates: list[x509.Certificate
     raise Refused(700027, named["x5t#S256"] or named["x5t"])
 
 
-def _check_signature(algorithm: object, certificate: x509.Certificate, signed: bytes, signature: bytes) -> None:
-    key = certificate.public_key()
-    if not isinstance(key, rsa.RSAPublicKey):
-        raise Refused(5002723, "the certificate holds no RSA key")
+def _signed_by(key: rsa.RSAPublicKey, algorithm: object, assertion: str) -> bool:
+    signed, _, signature = assertion.rpartition(".")
     scheme: padding.AsymmetricPadding
     if algorithm == "PS256":
         scheme = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
@@ -64,9 +96,10 @@ def _check_signature(algorithm: object, certificate: x509.Certificate, signed: b
     else:
         raise Refused(5002723, "the algorithm is neither PS256 nor RS256")
     try:
-        key.verify(signature, signed, scheme, hashes.SHA256())
+        key.verify(_bytes_of(signature), signed.encode(), scheme, hashes.SHA256())
     except InvalidSignature:
-        raise Refused(700027, certificate.fingerprint(hashes.SHA256()).hex()) from None
+        return False
+    return True
 
 
 def _check_time(claims: dict[str, Any], now: datetime.datetime) -> None:
@@ -76,6 +109,12 @@ def _check_time(claims: dict[str, Any], now: datetime.datetime) -> None:
     moment, skew = now.timestamp(), _CLOCK_SKEW.total_seconds()
     if not since - skew <= moment < until + skew:
         raise Refused(700024)
+
+
+def _parts(assertion: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Head and claims."""
+    head, _, claims = assertion.rpartition(".")[0].partition(".")
+    return _json_part(head), _json_part(claims)
 
 
 def _json_part(part: str) -> dict[str, Any]:

@@ -4,21 +4,21 @@ import re
 from urllib.parse import quote
 
 from backup_core.clock import Clock
-from backup_core.testing.m365.directory import Directory
 from backup_core.testing.m365.download_urls import read_tempauth
 from backup_core.testing.m365.drive import Drive
 from backup_core.testing.m365.graph_errors import GraphError, file_locked, item_not_found, not_simulated, site_blocked
 from backup_core.testing.m365.items import SimulatedItem
 from backup_core.testing.m365.rendering import mime_type
 from backup_core.testing.m365.switches import Switches
+from backup_core.testing.m365.tenants import Tenants
 from backup_core.testing.m365.wire import Request, Response
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\s*$")
 
 
 class ContentHost:
-    def __init__(self, directory: Directory, switches: Switches, clock: Clock) -> None:
-        self._directory = directory
+    def __init__(self, tenants: Tenants, switches: Switches, clock: Clock) -> None:
+        self._tenants = tenants
         self._switches = switches
         self._clock = clock
 
@@ -39,14 +39,14 @@ class ContentHost:
             return error.response(self._clock.now(), {}, self._switches.inner_error_key)
 
     def _addressed(self, request: Request) -> tuple[Drive, SimulatedItem]:
-        download = read_tempauth(request.query.get("tempauth", ""), self._directory.url_key)
+        download = read_tempauth(request.query.get("tempauth", ""), self._tenants.first.url_key)
         if download is None or self._clock.now().timestamp() >= download.expires:
             raise GraphError(401, "unauthenticated", "The download URL is not valid, or no longer.")
-        drive = self._directory.drive(download.drive_id)
-        item = drive.by_id(download.item_id) if drive else None
-        if drive is None or item is None:
+        found = self._tenants.drive(download.drive_id)
+        item = found[1].by_id(download.item_id) if found else None
+        if found is None or item is None:
             raise item_not_found()
-        return drive, item
+        return found[1], item
 
     def _content(self, request: Request, item: SimulatedItem) -> Response:
         body = item.body

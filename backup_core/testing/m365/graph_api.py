@@ -10,10 +10,11 @@ from backup_core.clock import Clock
 from backup_core.testing.m365 import routes_drives, routes_users
 from backup_core.testing.m365.call import Call, World
 from backup_core.testing.m365.content_host import MalwareRefused
-from backup_core.testing.m365.directory import Directory
 from backup_core.testing.m365.graph_errors import GraphError, invalid_token, not_simulated
 from backup_core.testing.m365.ids import made_up_guid
+from backup_core.testing.m365.select import option
 from backup_core.testing.m365.switches import Switches
+from backup_core.testing.m365.tenants import Tenants
 from backup_core.testing.m365.throttle import Throttle
 from backup_core.testing.m365.tokens import Grant
 from backup_core.testing.m365.wire import Request, Response
@@ -52,14 +53,15 @@ class GraphApi:
 
     def __init__(
         self,
-        directory: Directory,
+        tenants: Tenants,
         tokens: Tokens,
         switches: Switches,
         clock: Clock,
         content_url: Callable[[], str],
         graph_url: Callable[[], str],
     ) -> None:
-        self._world = World(directory, switches, clock)
+        self._tenants, self._switches, self._clock = tenants, switches, clock
+        self._worlds: dict[str, World] = {}  # by tenant id, each made at its first request
         self._tokens = tokens
         self._throttle = Throttle(switches, clock)
         self._content_url = content_url
@@ -71,13 +73,12 @@ class GraphApi:
         ids = _request_ids(request, turn)
         limits: dict[str, str] = {}
         try:
-            grant = self._granted(request)
+            grant, world = self._granted(request)
             route, arguments = _found(request)
             limits = self._throttle.charge(grant, units(request))
-            response = route(self._call(request, grant, turn), **arguments)
+            response = route(self._call(request, grant, world, turn), **arguments)
         except GraphError as error:
-            switches = self._world.switches
-            response = error.response(self._world.clock.now(), ids, switches.inner_error_key)
+            response = error.response(self._clock.now(), ids, self._switches.inner_error_key)
         except MalwareRefused as refused:
             response = refused.page
         if "json" in response.headers.get("content-type", ""):
@@ -86,22 +87,29 @@ class GraphApi:
         response.headers.setdefault("cache-control", "private")
         return response
 
-    def _granted(self, request: Request) -> Grant:
+    def _granted(self, request: Request) -> tuple[Grant, World]:
+        """What the token allows, and its tenant, which is all of the world that this request can see."""
         token = request.bearer()
         if token is None:
             raise invalid_token("Access token is empty.")
         grant = self._tokens.check(token)
-        if grant is None or grant.tenant_id != self._world.directory.tenant.id:
+        directory = self._tenants.find(grant.tenant_id) if grant else None
+        if grant is None or directory is None:
             raise invalid_token("Access token has expired or is not yet valid.")
-        return grant
+        world = self._worlds.get(grant.tenant_id)
+        if world is None:
+            world = self._worlds.setdefault(grant.tenant_id, World(directory, self._switches, self._clock))
+        return grant, world
 
-    def _call(self, request: Request, grant: Grant, turn: int) -> Call:
-        return Call(request, grant, self._world, self._graph_url() + VERSION, self._content_url(), turn)
+    def _call(self, request: Request, grant: Grant, world: World, turn: int) -> Call:
+        return Call(request, grant, world, self._graph_url() + VERSION, self._content_url(), turn)
 
 
 def units(request: Request) -> int:
-    """Resource units: one item, a download or a delta with a token 1; a list or a delta without one 2."""
+    """Resource units: an item, a download, a delta with a token 1; a list, a delta without one 2; permissions 5."""
     action = request.path.rstrip("/").rpartition("/")[2]
+    if action == "permissions" or "permissions" in (option(request.query, "expand") or ""):
+        return 5
     if action.startswith("delta"):
         return 1 if "token=" in request.raw_query or "token=" in action else 2
     return 2 if action in ("users", "drives", "children") else 1

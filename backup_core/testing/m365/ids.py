@@ -71,11 +71,10 @@ class PersonalIds:
         return f"{drive.rjust(16, '0')}!{item}"
 
 
-def same_drive(one: str, other: str) -> bool:
-    """Whether two spellings name one drive: business ids to the letter, personal ones whatever their case and zeros."""
-    if one.startswith("b!") or other.startswith("b!"):
-        return one == other
-    return one.lower().rjust(16, "0") == other.lower().rjust(16, "0")
+def drive_key(drive_id: str) -> str:
+    """What all accepted spellings of a drive's id share: business ids count to the letter, of personal ones neither
+    case nor leading zeros do."""
+    return drive_id if drive_id.startswith("b!") else drive_id.lower().rjust(16, "0")
 
 
 def with_defects(personal_id: str, turn: int) -> str:

@@ -76,7 +76,7 @@ def _user(call: Call, key: str) -> User:
 
 def _default_drive(call: Call, user: User) -> Drive:
     if user.drive is None:
-        raise GraphError(*_NO_DRIVE[call.switches.no_drive_text])
+        raise GraphError(*_NO_DRIVE[user.no_drive_text or call.switches.no_drive_text])
     return user.drive
 
 

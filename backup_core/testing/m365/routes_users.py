@@ -35,14 +35,14 @@ def all_users(call: Call) -> Response:
     require_all_users(call.grant)
     call.refuse_options("filter", "search", "orderby", "expand")
     size = _page_size(call)
-    after = _position(call.option("skiptoken"))
-    users = list(call.directory.users)
+    found = call.directory.users_after(_position(call.option("skiptoken")), size + 1)
+    users = found[:size]
     shown: dict[str, Any] = {
         "@odata.context": f"{call.graph_base}/$metadata#users",
-        "value": [_user(call, user) for user in users[after : after + size]],
+        "value": [_user(call, user) for user in users],
     }
-    if after + size < len(users):
-        options = {"$top": str(size), "$skiptoken": _token(after + size)}
+    if len(found) > size:
+        options = {"$top": str(size), "$skiptoken": _token(users[-1].number)}
         select = call.option("select")
         query = urlencode(options | ({"$select": select} if select else {}), quote_via=quote, safe="$,")
         shown["@odata.nextLink"] = f"{call.graph_base}/users?{query}"
@@ -65,7 +65,7 @@ def _user(call: Call, user: User, context: str | None = None) -> dict[str, Any]:
         "userPrincipalName": user.upn,
         "userType": "Guest" if user.guest else "Member",
         "accountEnabled": user.enabled,
-        "assignedLicenses": [{"skuId": "6fd2c87f-b296-42f0-b197-1e91e994b900"}] if user.drive else [],
+        "assignedLicenses": [{"skuId": "6fd2c87f-b296-42f0-b197-1e91e994b900"}] if user.licensed else [],
         "onPremisesSyncEnabled": None,
         "createdDateTime": moment(call.directory.created),
     }
@@ -91,8 +91,9 @@ def _token(position: int) -> str:
 
 
 def _position(token: str | None) -> int:
+    """The number of the last user that was shown."""
     if token is None:
-        return 0
+        return -1
     try:
         text = token.removeprefix("RFNwdA")
         return int(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))

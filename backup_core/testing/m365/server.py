@@ -1,4 +1,5 @@
-"""One HTTPS origin: reads requests, asks the route, sends the answer, and carries the scripted transport faults out.
+"""One origin, over HTTPS or plain HTTP: reads requests, asks the route, sends the answer, and carries the scripted
+transport faults out.
 
 It does not know what Graph, sign-in or content mean: a handler is a function of Request to Response.
 """
@@ -30,14 +31,17 @@ _log = logging.getLogger(__name__)
 
 
 class OriginServer:
-    """Serves one origin from `start` to `stop`. `crashes`: mistakes of a route or a script, which must fail a test."""
+    """Serves one origin from `start` to `stop`, over plain HTTP where `tls` is None.
+
+    `crashes`: mistakes of a route or a script, which must fail a test.
+    """
 
     def __init__(
         self,
         origin: Origin,
         handler: Handler,
         *,
-        tls: ssl.SSLContext,
+        tls: ssl.SSLContext | None,
         clock: Clock,
         faults: FaultPlan,
         log: RequestLog,
@@ -58,8 +62,8 @@ class OriginServer:
         self._listener.stop()
 
     def _serve(self, connection: socket.socket) -> None:
-        assert isinstance(connection, ssl.SSLSocket)
-        connection.do_handshake()
+        if isinstance(connection, ssl.SSLSocket):
+            connection.do_handshake()
         reader = RequestReader(connection, self._origin)
         keep = True
         while keep:
@@ -75,18 +79,28 @@ class OriginServer:
             keep = self._answer(connection, *arrived)
         _say_goodbye(connection)
 
-    def _answer(self, connection: ssl.SSLSocket, request: Request, keep: bool) -> bool:
+    def _answer(self, connection: socket.socket, request: Request, keep: bool) -> bool:
         """Whether the connection can carry another request."""
-        fault = self._faults.take(request)
-        if isinstance(fault, Close):
-            self._log.add(request, 0, self._clock.now())
-            return False
-        if isinstance(fault, Slow) and fault.after is None:
-            self._stopping.wait(fault.seconds)
-        response = fault.response() if isinstance(fault, Status) else self._route(request, fault)
-        entry = self._log.add(request, response.status, self._clock.now())
-        sending = _Sending(connection, entry, response, head_only=request.method == "HEAD")
-        return self._send(sending, fault, keep)
+        arrival = self._log.arrive(request)
+        try:
+            fault = self._faults.take(request)
+            if isinstance(fault, Close):
+                self._log.add(arrival, 0, self._clock.now())
+                return False
+            if isinstance(fault, Slow) and fault.after is None:
+                self._stopping.wait(fault.seconds)
+            response = fault.response() if isinstance(fault, Status) else self._route(request, fault)
+            entry = self._log.add(arrival, response.status, self._clock.now(), _retry_after(response))
+            sending = _Sending(
+                connection,
+                entry,
+                response,
+                head_only=request.method == "HEAD",
+                before_last=lambda: self._log.leave(arrival),
+            )
+            return self._send(sending, fault, keep)
+        finally:
+            self._log.leave(arrival)
 
     def _route(self, request: Request, fault: Fault | None) -> Response:
         asked = replace(request, method="GET") if request.method == "HEAD" else request
@@ -134,8 +148,17 @@ class OriginServer:
 class _Sending:
     """One answer on its way: the head, then the body in as many portions as a fault asks for."""
 
-    def __init__(self, connection: ssl.SSLSocket, entry: Logged, response: Response, *, head_only: bool) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        entry: Logged,
+        response: Response,
+        *,
+        head_only: bool,
+        before_last: Callable[[], None],
+    ) -> None:
         self._connection, self._entry, self._response = connection, entry, response
+        self._before_last = before_last
         self.length = _length(response)
         self._end = 0 if head_only or bodiless(response.status) else self.length
         self._sent = 0
@@ -151,21 +174,29 @@ class _Sending:
         for piece in _pieces(self._response, self._sent, stop):
             # Counted before it leaves: a client that has the bytes must find them in the log.
             self._entry.sent_bytes += len(piece)
+            if self._sent + len(piece) == self._end:
+                self._before_last()
             self._connection.sendall(self._head + piece if self._head else piece)
             self._head = b""
             self._sent += len(piece)
         if self._head:
+            self._before_last()
             self._connection.sendall(self._head)
             self._head = b""
 
     def reset(self, stopping: threading.Event) -> None:
         """A reset throws away what still waits to be sent, so that is let through first."""
+        self._before_last()
         for _ in range(int(_DRAIN_SECONDS / 0.001)):
             waiting = fcntl.ioctl(self._connection, termios.TIOCOUTQ, struct.pack("i", 0))
             if struct.unpack("i", waiting)[0] == 0 or stopping.wait(0.001):
                 break
         reset_on_close(self._connection)
         socket.socket.close(self._connection)
+
+
+def _retry_after(response: Response) -> str | None:
+    return next((value for name, value in response.headers.items() if name.lower() == "retry-after"), None)
 
 
 def _length(response: Response) -> int:
@@ -188,8 +219,10 @@ def _pieces(response: Response, start: int, stop: int) -> Iterator[bytes]:
         start += len(piece)
 
 
-def _say_goodbye(connection: ssl.SSLSocket) -> None:
+def _say_goodbye(connection: socket.socket) -> None:
     """Ends TLS in good order, without waiting for the client's goodbye, which may never come."""
+    if not isinstance(connection, ssl.SSLSocket):
+        return
     try:
         connection.setblocking(False)
         connection.unwrap()

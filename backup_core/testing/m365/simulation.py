@@ -6,6 +6,7 @@ It decides nothing about an answer; how the service behaves is in `switches.py` 
 import json
 import random
 import secrets
+import ssl
 import tempfile
 import uuid
 from contextlib import ExitStack
@@ -17,20 +18,26 @@ from cryptography import x509
 
 from backup_core.clock import Clock, SystemClock
 from backup_core.testing.m365.addresses import LOCAL_HOSTS, ORIGINS, Addresses
+from backup_core.testing.m365.authorize import Visitor
 from backup_core.testing.m365.certificates import make_certificates
+from backup_core.testing.m365.consent import Consent
 from backup_core.testing.m365.content_host import ContentHost
-from backup_core.testing.m365.directory import Tenant, User, build_directory
-from backup_core.testing.m365.drive import Drive
+from backup_core.testing.m365.directory import Directory, build_directory
 from backup_core.testing.m365.faults import FaultPlan
 from backup_core.testing.m365.graph_api import GraphApi
 from backup_core.testing.m365.log import RequestLog
+from backup_core.testing.m365.managed_identity import PATH, ManagedIdentity
+from backup_core.testing.m365.parties import Parties
 from backup_core.testing.m365.proxy import Proxy
-from backup_core.testing.m365.registrations import Registration, Registrations, well_known
+from backup_core.testing.m365.realm import Realm
+from backup_core.testing.m365.registrations import FederatedCredential, Registration, Registrations, well_known
 from backup_core.testing.m365.server import Handler, OriginServer
 from backup_core.testing.m365.sign_in import SignIn
+from backup_core.testing.m365.simulated_tenant import SimulatedTenant, SimulatedUser
 from backup_core.testing.m365.switches import Switches
-from backup_core.testing.m365.tokens import Grant, Session, TokenBook
-from backup_core.testing.m365.wire import Origin
+from backup_core.testing.m365.tenants import Tenants
+from backup_core.testing.m365.tokens import TokenBook
+from backup_core.testing.m365.wire import Origin, Request, Response
 
 APP_ROLES = frozenset({"Files.Read.All", "User.Read.All"})
 USER_SCOPES = frozenset({"Files.Read", "User.Read"})
@@ -39,7 +46,8 @@ USER_SCOPES = frozenset({"Files.Read", "User.Read"})
 class Simulation:
     """A context manager: inside it the origins answer; leaving it fails where a scripted fault never came.
 
-    `port`: the first of four that follow each other (Graph, sign-in, content, proxy); 0 leaves them to the system.
+    `port`: the first of five that follow each other (Graph, sign-in, content, proxy, managed identity); 0 leaves them
+    to the system.
     `log_entries`: how many requests the log keeps, None for all.
     """
 
@@ -57,11 +65,18 @@ class Simulation:
         self.clock: Clock = clock or SystemClock()
         self.switches = Switches(seed=seed, strict_content=strict_content)
         self.faults = FaultPlan()
-        self.log = RequestLog(log_entries)
         self.tokens = TokenBook(self.clock)
         self.directory = build_directory(seed, users, business, self.clock)
+        self._directories = Tenants(self.directory)
         self.app = _registration(seed)
         self.registrations = Registrations(self.app, *well_known())
+        self.tenants = [SimulatedTenant(self.directory, self.app, self.tokens)]
+        parties = Parties(self._directories, self.tokens)
+        self.log = RequestLog(log_entries, self.clock, parties.of)
+        self.identity = ManagedIdentity(seed, self.directory.tenant.id, self.tokens, self.clock)
+        self.app.federated.append(FederatedCredential(self.identity.tenant_id, self.identity.principal_id))
+        self.consent = Consent(self.directory.tenant, self.app, self.clock)
+        self.authorize = Visitor()
         self.addresses = Addresses(self.directory.tenant.content_host)
         self._first_port = port
         self._servers: list[OriginServer] = []
@@ -102,15 +117,35 @@ class Simulation:
     def proxy_url(self) -> str:
         return self.proxy.url
 
+    @property
+    def identity_endpoint(self) -> str:
+        """Of the managed identity `identity`: plain HTTP, as App Service has it."""
+        return f"http://127.0.0.1:{self._identity_port}{PATH}"
+
     # --- who is in it
 
     @property
-    def tenant(self) -> Tenant:
-        return self.directory.tenant
+    def tenant(self) -> SimulatedTenant:
+        """The first one, in which the app is registered and which has consented to it."""
+        return self.tenants[0]
 
     @property
-    def users(self) -> list["SimulatedUser"]:
-        return [SimulatedUser(self, user) for user in self.directory.users]
+    def users(self) -> list[SimulatedUser]:
+        """Those of the first tenant."""
+        return self.tenant.users
+
+    def add_tenant(self, domain: str, users: int = 1) -> SimulatedTenant:
+        """Another organisation, which has not consented to the app: see `consent`. ValueError where it is there."""
+        return self._add(build_directory(self.switches.seed, users, True, self.clock, domain))
+
+    def add_personal(self, users: int = 1) -> SimulatedTenant:
+        """Personal accounts beside the organisations: no app reads them by itself. ValueError where they are there."""
+        return self._add(build_directory(self.switches.seed, users, False, self.clock))
+
+    def _add(self, directory: Directory) -> SimulatedTenant:
+        self._directories.add(directory)
+        self.tenants.append(SimulatedTenant(directory, self.app, self.tokens))
+        return self.tenants[-1]
 
     @property
     def client_id(self) -> str:
@@ -125,24 +160,41 @@ class Simulation:
         self.app.certificates.append(x509.load_pem_x509_certificate(pem))
 
     def app_token(self) -> str:
-        """An access token of the app by itself, without the way through the sign-in host."""
-        return self.tokens.issue(Grant(self.tenant.id, self.client_id, roles=self.app.roles))
+        """As `SimulatedTenant.app_token`, for the first tenant."""
+        return self.tenant.app_token()
 
     def environment(self, user: int | None = 0) -> dict[str, str]:
         """Settings for a drivekeep command: as this signed-in user, with a fresh token file, or None for the app."""
-        settings = {
-            "DRIVEKEEP_GRAPH_URL": self.graph_url,
-            "DRIVEKEEP_AUTHORITY_URL": self.authority_url,
-            "DRIVEKEEP_ALLOWED_HOSTS": LOCAL_HOSTS["content"],
-            "REQUESTS_CA_BUNDLE": str(self.ca_file),
-            "DRIVEKEEP_CLIENT_ID": self.client_id,
-        }
+        settings = self._places()
         if user is None:
             return {**settings, "DRIVEKEEP_CLIENT_SECRET": self.client_secret, "DRIVEKEEP_TENANT": self.tenant.id}
         token_file = self.folder / f"onedrive_token_{secrets.token_hex(4)}.json"
         token_file.touch(mode=0o600)
         token_file.write_text(json.dumps({"refresh_token": self.users[user].refresh_token}))
         return {**settings, "ONEDRIVE_TOKEN_FILE": str(token_file)}
+
+    def service_environment(self, *, managed_identity: bool = False) -> dict[str, str]:
+        """Settings for the app that serves all tenants, which proves itself by its secret or by a managed identity.
+
+        Storage, master key and the home tenant are not the simulation's to give.
+        """
+        if not managed_identity:
+            return {**self._places(), "DRIVEKEEP_CLIENT_SECRET": self.client_secret}
+        return {
+            **self._places(),
+            "DRIVEKEEP_MANAGED_IDENTITY": self.identity.client_id,
+            "IDENTITY_ENDPOINT": self.identity_endpoint,
+            "IDENTITY_HEADER": self.identity.header,
+        }
+
+    def _places(self) -> dict[str, str]:
+        return {
+            "DRIVEKEEP_GRAPH_URL": self.graph_url,
+            "DRIVEKEEP_AUTHORITY_URL": self.authority_url,
+            "DRIVEKEEP_ALLOWED_HOSTS": LOCAL_HOSTS["content"],
+            "REQUESTS_CA_BUNDLE": str(self.ca_file),
+            "DRIVEKEEP_CLIENT_ID": self.client_id,
+        }
 
     # --- start and stop
 
@@ -151,75 +203,62 @@ class Simulation:
         self.ca_file, tls = make_certificates(names, self.folder)
         handlers = self._handlers()
         for number, origin in enumerate(ORIGINS):
-            server = OriginServer(
-                origin,
-                handlers[origin],
-                tls=tls,
-                clock=self.clock,
-                faults=self.faults,
-                log=self.log,
-                port=self._port(number),
-            )
-            opened.callback(server.stop)
-            self._servers.append(server)
-            self.addresses.ports[origin] = server.port
+            self.addresses.ports[origin] = self._serve(opened, origin, handlers[origin], tls, number)
         self.proxy = Proxy(self.addresses, self._port(len(ORIGINS)))
         opened.callback(self.proxy.stop)
+        self._identity_port = self._serve(opened, "identity", self._identify, None, len(ORIGINS) + 1)
         for server in self._servers:
             server.start()
         self.proxy.start()
+
+    def _serve(
+        self, opened: ExitStack, origin: Origin, handler: Handler, tls: ssl.SSLContext | None, number: int
+    ) -> int:
+        """The port at which the origin will be reached once its server is started."""
+        server = OriginServer(
+            origin,
+            handler,
+            tls=tls,
+            clock=self.clock,
+            faults=self.faults,
+            log=self.log,
+            port=self._port(number),
+        )
+        opened.callback(server.stop)
+        self._servers.append(server)
+        return server.port
+
+    def _identify(self, request: Request) -> Response:
+        issuer = f"{self.authority_url}/{self.identity.tenant_id}/v2.0"
+        return self.identity.answer(request, issuer)
 
     def _handlers(self) -> dict[Origin, Handler]:
         def url(origin: Origin) -> str:
             return self.addresses.url(origin)
 
         graph = GraphApi(
-            self.directory,
+            self._directories,
             self.tokens,
             self.switches,
             self.clock,
             content_url=lambda: url("content"),
             graph_url=lambda: url("graph"),
         )
-        content = ContentHost(self.directory, self.switches, self.clock)
-        sign_in = SignIn(
-            self.directory,
+        content = ContentHost(self._directories, self.switches, self.clock)
+        realm = Realm(
+            self._directories,
             self.registrations,
             self.tokens,
+            self.consent,
             self.clock,
             login_url=lambda: url("login"),
             graph_url=lambda: url("graph"),
         )
+        sign_in = SignIn(realm, self.authorize)
         return {"graph": graph.handle, "login": sign_in.handle, "content": content.handle}
 
     def _port(self, number: int) -> int:
         return self._first_port + number if self._first_port else 0
-
-
-class SimulatedUser:
-    """A user as a test sees them. Each reading of a token gives a new one; `entry` is the directory's own record."""
-
-    def __init__(self, simulation: Simulation, user: User) -> None:
-        self._simulation, self.entry = simulation, user
-        self.id, self.upn, self.display_name = user.id, user.upn, user.display_name
-
-    @property
-    def drive(self) -> Drive:
-        """The user's own drive. LookupError where they have none."""
-        if self.entry.drive is None:
-            raise LookupError(f"{self.upn} has no drive")
-        return self.entry.drive
-
-    @property
-    def access_token(self) -> str:
-        """As the simulation's app gets it for this user."""
-        tenant, app = self._simulation.tenant, self._simulation.app
-        return self._simulation.tokens.issue(Grant(tenant.id, app.client_id, user=self.id, scopes=app.scopes))
-
-    @property
-    def refresh_token(self) -> str:
-        """For any registered app: it binds itself to the first that redeems it."""
-        return self._simulation.tokens.issue_refresh(Session(self._simulation.tenant.id, self.id))
 
 
 def _registration(seed: int) -> Registration:

@@ -7,6 +7,8 @@ the drive, and a failure at one chosen request is a scripted fault: neither is a
 from dataclasses import dataclass
 from typing import Literal
 
+NoDriveText = Literal["mysite-not-found", "mysite-url", "file-not-found", "no-licence"]
+
 
 @dataclass
 class Switches:
@@ -45,8 +47,9 @@ class Switches:
 
     # Errors and limits.
     inner_error_key: Literal["innerError", "innererror"] = "innerError"
-    no_drive_text: Literal["mysite-not-found", "mysite-url", "file-not-found", "no-licence"] = "mysite-not-found"
-    units_per_minute: int | None = None  # resource units of one app in one tenant; None: no throttling
+    no_drive_text: NoDriveText = "mysite-not-found"  # of whoever has no drive; a user may have a text of their own
+    units_per_minute: int | None = None  # resource units of one app in one tenant and window; None: no throttling
+    units_window_seconds: float = 60  # the length of that window: a test need not last minutes to meet its limit
     fractional_retry_after: bool = False  # `Retry-After: 2.128`, as Graph's own limit sends it
 
     def expire_positions(self) -> None:

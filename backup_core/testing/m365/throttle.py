@@ -1,4 +1,4 @@
-"""Resource units of an app in a tenant, minute by minute: what Microsoft counts before it answers 429."""
+"""Resource units of an app in a tenant, window by window: what Microsoft counts before it answers 429."""
 
 import math
 import threading
@@ -9,7 +9,6 @@ from backup_core.testing.m365.graph_errors import GraphError
 from backup_core.testing.m365.switches import Switches
 from backup_core.testing.m365.tokens import Grant
 
-WINDOW_SECONDS = 60
 SHOWN_FROM = 0.8  # the share of the limit from which RateLimit headers are sent
 FRACTION_SECONDS = 0.128  # Graph's own limit has been seen to answer `Retry-After: 2.128`
 
@@ -34,13 +33,13 @@ class Throttle:
         limit = self._switches.units_per_minute
         if limit is None:
             return {}
-        now = self._clock.now().timestamp()
+        now, length = self._clock.now().timestamp(), self._switches.units_window_seconds
         with self._lock:
             window = self._windows.get((grant.app_id, grant.tenant_id))
-            if window is None or now - window.began >= WINDOW_SECONDS:
+            if window is None or now - window.began >= length:
                 window = self._windows[grant.app_id, grant.tenant_id] = _Window(now)
             window.units += units
-            used, reset = window.units, math.ceil(window.began + WINDOW_SECONDS - now)
+            used, reset = window.units, math.ceil(window.began + length - now)
         headers = {}
         if used >= SHOWN_FROM * limit and grant.user is None:
             remaining = max(0, limit - used)

@@ -96,13 +96,13 @@ class TokenBook:
         with self._lock:
             refresh = self._refresh.get(token)
             if refresh is None or refresh.session.app_id not in (None, app_id):
-                raise Refused(70000)
+                raise Refused(70000, "refresh_token")
             if refresh.revoked:
                 raise Refused(50173)
             if self.clock.now() - refresh.used_at > REFRESH_IDLE:
                 raise Refused(700082)
             if refresh.uses >= self.refresh_uses:
-                raise Refused(70000)
+                raise Refused(70000, "refresh_token")
             refresh.uses += 1
             session = refresh.session
         return Session(session.tenant_id, session.user, app_id, session.scopes)
@@ -122,11 +122,15 @@ class TokenBook:
 
 def public_keys() -> dict[str, Any]:
     """The key set (JWKS) with which anybody can verify what `TokenBook.signed` signed."""
-    numbers = _signing_key().public_key().public_numbers()
+    numbers = public_key().public_numbers()
     key = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": KEY_ID}
     for name, number in (("n", numbers.n), ("e", numbers.e)):
         key[name] = base64url(number.to_bytes((number.bit_length() + 7) // 8, "big"))
     return {"keys": [key]}
+
+
+def public_key() -> rsa.RSAPublicKey:
+    return _signing_key().public_key()
 
 
 def base64url(data: bytes) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 from urllib.parse import parse_qsl
 
-Origin = Literal["graph", "login", "content"]
+Origin = Literal["graph", "login", "content", "identity"]
 
 
 class BodySource(Protocol):
