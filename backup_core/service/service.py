@@ -27,6 +27,7 @@ from backup_core.registry.table import Table
 from backup_core.registry.tokens import PURPOSE as TOKENS
 from backup_core.runs.reports import Reports
 from backup_core.runs.runs import Runs
+from backup_core.runs.schedule import valid_cron
 from backup_core.service.throttle import SharedPause
 from backup_core.settings import Settings
 from backup_core.settings.table import CLOUDS
@@ -234,6 +235,7 @@ class Service:
             ("master-key", lambda: self.master),
             ("storage", lambda: self.registry.tenants.page(None, 1)),
             ("app-registration", lambda: self.app_tokens("organizations")),
+            ("schedule", lambda: valid_cron(self.settings.text("DRIVEKEEP_DEFAULT_BACKUP_CRON"))),
         ]
         if all(self._usable(name) for name in ("DRIVEKEEP_MASTER_KEY", "DRIVEKEEP_MASTER_KEY_PREVIOUS")):
             checks.append(("master-key", self.check_master_key))

@@ -1,33 +1,22 @@
-"""The connection to one container of Azure Blob Storage: credentials, sockets, retries. It stores and reads nothing.
+"""The connection to one container of Azure Blob Storage: credentials and retries. It stores and reads nothing."""
 
-`REQUESTS_CA_BUNDLE`, `HTTPS_PROXY` and `NO_PROXY` are honoured by `requests`, on which the SDK sends, for Blob and for
-the tokens of azure-identity alike.
-"""
-
-import io
 import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
 from azure.core.exceptions import ClientAuthenticationError
-from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import ContainerClient, ExponentialRetry
-from requests.adapters import HTTPAdapter
 
 from backup_core.clock import Clock
 from backup_core.errors import Usage
+from backup_core.storage.azure_transport import PatientTransport, identity
 
 MIB = 1 << 20
 
 # A pack goes up, and comes back, in one request: one atomic write, billed once. What is larger goes up in blocks of
 # 4 MiB and one commit, which is as atomic and as careful not to overwrite.
 _SINGLE_REQUEST_BYTES = 128 * MIB
-_CONNECT_SECONDS = 20
-_READ_SECONDS = 60
-# The limit for connecting also covers each send of a body (see _PiecewiseAdapter): 13 KiB/s a connection is enough.
-_PIECE_BYTES = 256 * 1024
 
 _ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}\Z")
 _REMEDY = (
@@ -55,7 +44,7 @@ def connect(account: BlobAccount, container: str, *, clock: Clock, connections: 
     `connections`: sockets that are kept, one for each thread that calls. `retries`: after the first try of one call.
     """
     options: dict[str, Any] = {
-        "transport": _transport(connections),
+        "transport": PatientTransport(connections, clock),
         "retry_policy": PatientRetry(retries, clock),
         "max_single_put_size": _SINGLE_REQUEST_BYTES,
         "max_single_get_size": _SINGLE_REQUEST_BYTES,
@@ -71,7 +60,7 @@ def connect(account: BlobAccount, container: str, *, clock: Clock, connections: 
             remedy="Set AZURE_ACCOUNT_NAME to the bare name, without https:// and without the host's ending.",
         )
     url = f"https://{account.account_name}.blob.{account.endpoint_suffix}"
-    return ContainerClient(url, container, credential=account.account_key or _identity(), **options)
+    return ContainerClient(url, container, credential=account.account_key or identity(), **options)
 
 
 def _by_connection_string(text: str, container: str, options: dict[str, Any]) -> ContainerClient:
@@ -86,22 +75,6 @@ def _by_connection_string(text: str, container: str, options: dict[str, Any]) ->
 
 
 _COPY_AGAIN = "Copy it again from the storage account's page in the Azure portal (Access keys, Connection string)."
-
-
-def _identity() -> Any:
-    # Costs 0.2 s and is needed only where there is no key.
-    from azure.identity import DefaultAzureCredential  # noqa: PLC0415
-
-    return DefaultAzureCredential()
-
-
-def _transport(connections: int) -> RequestsTransport:
-    session = requests.Session()
-    session.mount("https://", _PiecewiseAdapter(connections))
-    session.mount("http://", _PiecewiseAdapter(connections))
-    # An authenticator that adds nothing, because `requests` would else replace the signature by a line of ~/.netrc.
-    session.auth = lambda request: request
-    return RequestsTransport(session=session, connection_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS)
 
 
 class PatientRetry(ExponentialRetry):
@@ -132,25 +105,3 @@ class PatientRetry(ExponentialRetry):
         if isinstance(error, ClientAuthenticationError):
             return False
         return super().increment(settings, request, response, error)
-
-
-class _PiecewiseAdapter(HTTPAdapter):
-    """Keeps a socket for every thread, and sends a body in pieces.
-
-    A socket's time limit covers one send from beginning to end. A pack of 32 MiB in one send would have to be through
-    after 20 seconds, which a slow line with several threads never manages; in pieces the limit is for each of them.
-    """
-
-    def __init__(self, connections: int) -> None:
-        super().__init__(pool_maxsize=connections)
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options, blocksize=_PIECE_BYTES)
-
-    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
-        return super().proxy_manager_for(proxy, **options, blocksize=_PIECE_BYTES)
-
-    def send(self, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        if isinstance(request.body, bytes) and len(request.body) > _PIECE_BYTES:
-            request.body = io.BytesIO(request.body)  # type: ignore[assignment]  # shares the bytes, copies nothing
-        return super().send(request, *args, **options)

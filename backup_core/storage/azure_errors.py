@@ -11,6 +11,8 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpRes
 
 from backup_core.errors import AccessDenied, AlreadyExists, Damaged, DrivekeepError, NotFound, Temporary, Usage
 
+UNREACHABLE = "storage-unreachable"  # the reason of what a drive's own trouble is not
+
 CONTAINER_NOT_FOUND = "ContainerNotFound"
 # Premium block blob accounts, and old general-purpose ones, refuse to hear of tiers.
 NO_TIERS = {"UnsupportedHeader", "BlobAccessTierNotSupportedForAccountType"}
@@ -83,10 +85,14 @@ def _told(error: AzureError, what: str) -> DrivekeepError:
             why=why,
             remedy="Check the key and this machine's clock; an identity needs the role Storage Blob Data Contributor "
             "on the container; a firewall of the account must let this machine in.",
+            reason=UNREACHABLE,
         )
     if status in {408, 429} or status >= 500 or not code:
         return Temporary(
-            what, why=why, remedy="Try again later; look whether a proxy or the account's name is to blame."
+            what,
+            why=why,
+            remedy="Try again later; look whether a proxy or the account's name is to blame.",
+            reason=UNREACHABLE,
         )
     return DrivekeepError(what, why=why, remedy="Look the word up in Azure's list of Blob error codes.")
 
@@ -101,12 +107,13 @@ def _without_answer(error: AzureError, what: str) -> DrivekeepError:
         )
     return Temporary(
         what,
-        why=_system_words(error),
+        why=system_words(error),
         remedy="Check the account's name, the network and HTTPS_PROXY, then run the same command again.",
+        reason=UNREACHABLE,
     )
 
 
-def _system_words(error: AzureError) -> str:
+def system_words(error: AzureError) -> str:
     """The innermost words of the operating system or of TLS ("Connection refused"); they never hold an address."""
     words, seen = "", set[int]()
     cause: BaseException | None = error

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from backup_core.clock import SystemClock
 from backup_core.errors import NotFound, Temporary
-from backup_core.storage import azure_client
+from backup_core.storage import azure_transport
 from backup_core.storage.azure_blob import AzureBlobStore
 from backup_core.storage.azure_client import BlobAccount
 from backup_core.testing.azurite import ACCOUNT_KEY
@@ -72,7 +72,7 @@ def store_at(url: str) -> AzureBlobStore:
 
 def test_a_slow_line_may_take_longer_for_a_pack_than_one_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is for each piece of a body: a pack that needs twice as long in all still arrives, whole."""
-    monkeypatch.setattr(azure_client, "_CONNECT_SECONDS", 0.6)
+    monkeypatch.setattr(azure_transport, "_CONNECT_SECONDS", 0.6)
     pack_bytes = 16 << 20
     arrived: list[int] = []
     pause = threading.Event()
