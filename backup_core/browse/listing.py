@@ -9,7 +9,7 @@ from backup_core.repository.node import Node, Verdict
 from backup_core.repository.readable_index import load_readable_index
 from backup_core.repository.repository import Repository
 from backup_core.repository.snapshot import Snapshot
-from backup_core.repository.walk import Walk
+from backup_core.repository.walk import Folder, Item, Walk
 
 
 class Listed(NamedTuple):
@@ -40,6 +40,37 @@ def list_items(repository: Repository, snapshot: Snapshot, path: str = "") -> It
             problems.append(folder.problem)
     if problems:
         raise problems[0]
+
+
+def list_folder(repository: Repository, snapshot: Snapshot, path: str = "") -> list[Listed]:
+    """What lies in the folder `path` and not below it, folders first, by name; or the file `path` alone.
+
+    NotFound where there is no such path. Damaged where its list, or that of a folder on the way to it, cannot be read.
+    """
+    problems: list[Damaged | NotFound] = []
+    index = load_readable_index(repository, lambda _id, error: problems.append(error), trees_only=True)
+    alone: list[Item] = []
+    for folder in Walk(repository, index, snapshot.tree, path.strip("/")):
+        if folder.problem is not None:
+            raise _unreadable((problems or [folder.problem])[0])
+        if folder.part == "start":
+            return [_listed(*item) for item in _children(folder)]
+        alone.extend(folder.files())
+    return [_listed(*item) for item in alone]
+
+
+def _unreadable(problem: Damaged | NotFound) -> Damaged:
+    """A list that is gone is no path that never was."""
+    return problem if isinstance(problem, Damaged) else Damaged(problem.what, why=problem.why, remedy=problem.remedy)
+
+
+def _children(folder: Folder) -> list[Item]:
+    folders = [Item(each.path, each.node) for each in folder.subfolders if each.node is not None]
+    return [*sorted(folders, key=_path), *sorted(folder.files(), key=_path)]
+
+
+def _path(item: Item) -> str:
+    return item.path
 
 
 def _listed(path: str, node: Node) -> Listed:

@@ -48,6 +48,7 @@ ACTIVITY_PATIENCE_SECONDS = 120.0
 # Batches that one process saves at a time. Each holds an open pack, one on its way and the SDK's copy of that, and a
 # window for each thread: about 130 MiB with four threads. Activities above this number wait for their turn.
 SAVES_AT_ONCE = 2
+PROBLEMS_SECONDS = 10.0  # for which a look at the app's health is good
 
 
 class Problem(NamedTuple):
@@ -64,6 +65,8 @@ class Service:
         self.saving = threading.BoundedSemaphore(SAVES_AT_ONCE)
         self._table = table
         self._lock = threading.RLock()
+        self._known_problems: list[Problem] = []
+        self._problems_known_until = clock.monotonic()
         self._gates: dict[str, Gate] = {}
         self._app_tokens: dict[str, TokenSource] = {}
 
@@ -227,8 +230,13 @@ class Service:
         return self.settings.number("DRIVEKEEP_MAX_DRIVES_PER_TENANT")
 
     def problems(self) -> list[Problem]:
-        """What keeps the app from doing all of its work, each with what to do; sends requests to the storage."""
-        return list(self._problems())
+        """What keeps the app from doing all of its work, each with what to do. Asks the storage, but not again within
+        seconds: anybody may look at the app's health as often as they like.
+        """
+        now = self.clock.monotonic()
+        if now >= self._problems_known_until:
+            self._known_problems, self._problems_known_until = list(self._problems()), now + PROBLEMS_SECONDS
+        return self._known_problems
 
     def _problems(self) -> Iterator[Problem]:
         checks: list[tuple[str, Callable[[], object]]] = [

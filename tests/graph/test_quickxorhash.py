@@ -109,7 +109,7 @@ def test_rows_of_parts_give_the_hash_of_the_whole(data: bytes, borders: list[int
     whole, joined = QuickXorHash(), QuickXorHash()
     whole.update(data)
     places = [0, *sorted(min(each, len(data)) for each in borders), len(data)]
-    for start, stop in zip(places, places[1:], strict=False):
+    for start, stop in itertools.pairwise(places):
         part = QuickXorHash()
         part.update(data[start:stop])
         joined.append(part.row, stop - start)
