@@ -33,11 +33,13 @@ check: .venv/ready
 # Two workers suit two cores; what needs a fixed port or the machine for itself comes last, alone.
 test: setup check
 	@tools/install_judges.sh
+	@tools/make_worker_venv.sh
 	$(PYTEST) -n 2 --dist worksteal -m "not serial and not soak"
 	$(PYTEST) -m "serial and not soak"
 
 soak: setup
 	@tools/install_judges.sh
+	@tools/make_worker_venv.sh
 	HYPOTHESIS_PROFILE=soak $(PYTEST) -n 2 --dist worksteal -m "not serial" --timeout 3600
 
 bench: setup
@@ -45,4 +47,4 @@ bench: setup
 	.venv/bin/python -m benchmarks
 
 clean:
-	rm -rf .venv node_modules build dist *.egg-info
+	rm -rf .venv .venv313 node_modules build dist *.egg-info

@@ -255,3 +255,33 @@ def test_what_the_file_says_of_the_network_reaches_the_libraries(
     assert requests.utils.getproxies()["https"] == "http://proxy.example:3128"
     _read(tmp_path, env={"HTTPS_PROXY": "http://other.example"}).lend_to_libraries()
     assert requests.utils.getproxies()["https"] == "http://proxy.example:3128"
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"DRIVEKEEP_STORAGE": "AccountName=a;AccountKey=k"}, ("AccountName=a;AccountKey=k", None)),
+        ({"DRIVEKEEP_STORAGE": "backups", "AzureWebJobsStorage": "AccountName=host"}, (None, "backups")),
+        ({"AzureWebJobsStorage": "AccountName=host"}, ("AccountName=host", None)),
+        ({"AzureWebJobsStorage__accountName": "hosts"}, (None, "hosts")),
+    ],
+)
+def test_where_the_service_keeps_its_things(
+    env: dict[str, str], expected: tuple[str | None, ...], tmp_path: Path
+) -> None:
+    """Its own setting comes first, then the Functions host's own storage, by key or by identity."""
+    assert _read(tmp_path, env=env).service_storage == expected
+
+
+def test_shorthand_for_azurite_is_spelt_out(tmp_path: Path) -> None:
+    """`UseDevelopmentStorage=true` is Azurite at its own ports, as for every tool of Azure."""
+    access = _read(tmp_path, env={"AzureWebJobsStorage": "UseDevelopmentStorage=true"}).service_storage
+    assert "127.0.0.1:10000" in (access.connection_string or "")
+    assert "Account" not in repr(access)
+
+
+def test_service_without_storage_says_so(tmp_path: Path) -> None:
+    """Where neither is set, the error names both."""
+    with pytest.raises(Usage) as caught:
+        _ = _read(tmp_path).service_storage
+    assert "DRIVEKEEP_STORAGE" in str(caught.value)

@@ -22,7 +22,22 @@ from backup_core.clock import SystemClock
 from backup_core.errors import DrivekeepError, Usage
 
 # Each is a module of this package with HELP, add_arguments(parser) and run(arguments) -> exit code.
-VERBS = ("init", "backup", "snapshots", "ls", "restore", "check", "unlock", "config", "simulate", "demo", "version")
+VERBS = (
+    "init",
+    "backup",
+    "snapshots",
+    "ls",
+    "restore",
+    "check",
+    "unlock",
+    "accounts",
+    "tenants",
+    "serve",
+    "config",
+    "simulate",
+    "demo",
+    "version",
+)
 
 _GRACE_SECONDS = 3.0  # for threads to end by themselves once a person has asked
 

@@ -67,6 +67,14 @@ class Row(NamedTuple):
     problem: str
 
 
+# Azurite at its own ports, with the key that everybody has who has Azurite: it protects nothing.
+_DEVELOPMENT_STORAGE = (
+    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;"
+    "AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
+    "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;TableEndpoint=http://127.0.0.1:10002/devstoreaccount1;"
+)
+
+
 class StorageAccess(NamedTuple):
     """A connection string, or the name of an account that an identity of this machine may use: one of the two."""
 
@@ -128,6 +136,8 @@ class Settings:
     def service_storage(self) -> StorageAccess:
         """The service's storage: what DRIVEKEEP_STORAGE says, else the Functions host's own. Usage where neither is."""
         named = self.text("DRIVEKEEP_STORAGE") if self.given("DRIVEKEEP_STORAGE") else self.text("AzureWebJobsStorage")
+        if named.replace(" ", "").rstrip(";").lower() == "usedevelopmentstorage=true":
+            return StorageAccess(_DEVELOPMENT_STORAGE, None)  # the shorthand that Azure's own tools know
         if named:
             return StorageAccess(named, None) if "=" in named else StorageAccess(None, named)
         account = self.text("AzureWebJobsStorage__accountName")
