@@ -74,6 +74,11 @@ class Gate:
         with self._lock:
             return self._held_before + min(self.clock.monotonic(), self._opens_at) - self._closed_at
 
+    @property
+    def closed_seconds(self) -> float:
+        """For how long from now nothing passes; 0 where it is open."""
+        return max(0.0, self._left())
+
     def _left(self) -> float:
         with self._lock:
             return self._opens_at - self.clock.monotonic()

@@ -1,27 +1,20 @@
-"""Tokens for Graph, by msal: of an app for a whole tenant, or of one person who signed in."""
+"""Tokens for Graph, by msal: of an app for a whole tenant, or of one person who signed in.
 
-import re
+How a person signs in for the first time is `code_sign_in.py`.
+"""
+
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msal
-
-from backup_core.errors import AccessDenied, Temporary, Usage
-from backup_core.graph.links import origin_of
+from backup_core.errors import Temporary
+from backup_core.graph.application import asked, graph_resource, graph_scopes, new_application
+from backup_core.graph.credential import Credential, ManagedIdentity, credential_of
+from backup_core.graph.kept_tokens import KeptTokens, keep_cache, open_cache
 from backup_core.graph.sign_in_host import MICROSOFT_HOSTS, SignInHost, error_numbers, sign_in_error
-from backup_core.graph.token_file import TokenFile
 
-GRAPH_HOSTS = frozenset(
-    {
-        "graph.microsoft.com",
-        "graph.microsoft.us",
-        "dod-graph.microsoft.us",
-        "microsoftgraph.chinacloudapi.cn",
-    }
-)
 SCOPES = ("Files.Read", "Files.Read.All", "User.Read")
 # What a person may consent to alone where the organisation's policy reserves Files.Read.All for administrators.
 SCOPES_WITHOUT_ADMIN = ("Files.Read", "User.Read")
@@ -57,28 +50,13 @@ class _Tokens(ABC):
 
     @abstractmethod
     def _fetch(self) -> Mapping[str, Any]:
-        """msal's result with a new token in it. A new msal application each time: an old one repeats refusals."""
-
-    def _application(self, kind: Callable[..., Any], tenant: str, client_id: str, **more: Any) -> Any:
-        try:
-            return kind(
-                client_id,
-                authority=f"{self._host.url}/{tenant}",
-                http_client=self._host,
-                # msal asks Microsoft about hosts that it does not know, and there the answer is always no.
-                instance_discovery=None if self._host.is_microsoft else False,
-                **more,
-            )
-        except (ValueError, KeyError, RuntimeError):  # msal's ways to say that the authority describes no such tenant
-            raise AccessDenied(
-                f"oauth2: cannot fetch token: the sign-in host knows no tenant {tenant}.",
-                remedy="Check DRIVEKEEP_TENANT and DRIVEKEEP_AUTHORITY_URL.",
-                reason="sign-in",
-            ) from None
+        """msal's result with a new token in it."""
 
 
 class AppOnly(_Tokens):
-    """The app's own access to a tenant, by a `secret` or a `certificate` (a PEM file with its key)."""
+    """The app's own access to a tenant, by exactly one of a secret, a certificate (a PEM file with its key) and an
+    identity of Azure's.
+    """
 
     def __init__(
         self,
@@ -89,85 +67,56 @@ class AppOnly(_Tokens):
         *,
         secret: str | None = None,
         certificate: Path | None = None,
+        identity: ManagedIdentity | None = None,
     ) -> None:
         super().__init__(host)
-        if (secret is None) == (certificate is None):
-            raise Usage("App-only access needs either a client secret or a client certificate.")
         self._tenant, self._client_id = tenant, client_id
         self._scope = f"{graph_resource(graph_url)}/.default"
-        self._credential = secret if certificate is None else _certificate(certificate)
+        self._credential = credential_of(secret, certificate, identity)
 
     def _fetch(self) -> Mapping[str, Any]:
-        application = self._application(
-            msal.ConfidentialClientApplication, self._tenant, self._client_id, client_credential=self._credential
-        )
-        result = _asked(lambda: application.acquire_token_for_client(scopes=[self._scope]))
+        application = new_application(self._host, self._tenant, self._client_id, self._credential)
+        result = asked(lambda: application.acquire_token_for_client(scopes=[self._scope]))
         if "access_token" not in result:
-            raise sign_in_error(result, signed_in=False)
+            raise sign_in_error(result)
         return result
 
 
 class SignedIn(_Tokens):
-    """One person's access, by the tokens in a file. `tenant` `common` takes personal and work accounts."""
+    """One person's access, by the tokens that are kept of them. `tenant` `common` takes personal and work accounts.
+
+    `credential`: what the app proves itself with where its registration wants that; None for a public client.
+    """
 
     def __init__(
-        self, host: SignInHost, token_file: Path, client_id: str, graph_url: str, tenant: str = "common"
+        self,
+        host: SignInHost,
+        kept: KeptTokens,
+        client_id: str,
+        graph_url: str,
+        tenant: str = "common",
+        *,
+        credential: Credential | None = None,
     ) -> None:
         super().__init__(host)
-        self._file = TokenFile(token_file)
-        self._tenant, self._client_id = tenant, client_id
-        resource = graph_resource(graph_url)
-        # Graph of the worldwide cloud is who a scope without a host belongs to.
-        self._prefix = "" if resource == "https://graph.microsoft.com" else f"{resource}/"
+        self._kept, self._credential = kept, credential
+        self._tenant, self._client_id, self._graph_url = tenant, client_id, graph_url
         self._scopes: tuple[str, ...] = SCOPES
 
     def _fetch(self) -> Mapping[str, Any]:
         hosts = MICROSOFT_HOSTS if self._host.is_microsoft else frozenset({self._host.host})
-        cache, refresh_token = self._file.read(self._client_id, hosts)
-        application = self._application(msal.PublicClientApplication, self._tenant, self._client_id, token_cache=cache)
+        cache, refresh_token = open_cache(self._kept, self._client_id, hosts)
+        application = new_application(self._host, self._tenant, self._client_id, self._credential, cache)
         result = self._refresh(application, refresh_token)
         if self._scopes is SCOPES and _NEEDS_ADMIN & error_numbers(result):
             self._scopes = SCOPES_WITHOUT_ADMIN
             result = self._refresh(application, refresh_token)
         if "access_token" not in result:
-            raise sign_in_error(result, signed_in=True)
+            raise sign_in_error(result, self._kept.again)
         # At once: each use of a refresh token brings a new one, and the old one lives on borrowed time.
-        self._file.replace(cache)
+        keep_cache(self._kept, cache)
         return result
 
     def _refresh(self, application: Any, refresh_token: str) -> Mapping[str, Any]:
-        scopes = [self._prefix + scope for scope in self._scopes]
-        return _asked(lambda: application.acquire_token_by_refresh_token(refresh_token, scopes=scopes))
-
-
-def _asked(ask: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    try:
-        return ask()
-    except (ValueError, KeyError, TypeError, AttributeError):  # msal reads an answer that is not as it should be
-        raise Temporary(
-            "oauth2: cannot fetch token: the sign-in host's answer makes no sense.",
-            why="Something between this machine and Microsoft may have answered in its place.",
-            remedy="Check the network and the proxy, then run the same command again.",
-        ) from None
-
-
-def graph_resource(graph_url: str) -> str:
-    """Whose scopes are asked for: the cloud's own Graph, also where another address leads to it."""
-    origin = origin_of(graph_url.rstrip("/"))
-    return f"https://{origin.host}" if origin and origin.host in GRAPH_HOSTS else "https://graph.microsoft.com"
-
-
-def _certificate(path: Path) -> dict[str, str]:
-    try:
-        text = path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
-        text = ""
-    key = re.search(r"-----BEGIN (?:RSA |EC )?PRIVATE KEY-----.*?-----END [A-Z ]+-----", text, re.DOTALL)
-    certificate = re.search(r"-----BEGIN CERTIFICATE-----.*-----END CERTIFICATE-----", text, re.DOTALL)
-    if key is None or certificate is None:
-        raise Usage(
-            f"The certificate file {path} is not usable.",
-            why="It must hold a private key without a password and its certificate, both as PEM.",
-            remedy="Name such a file in DRIVEKEEP_CLIENT_CERTIFICATE.",
-        )
-    return {"private_key": key[0], "public_certificate": certificate[0]}
+        scopes = graph_scopes(self._graph_url, self._scopes)
+        return asked(lambda: application.acquire_token_by_refresh_token(refresh_token, scopes=scopes))

@@ -32,7 +32,6 @@ MICROSOFT_HOSTS = frozenset(
 )
 _MICROSOFT_ORIGINS = frozenset(Origin("https", host, 443) for host in MICROSOFT_HOSTS)
 _ANSWER_MAX_BYTES = 1 << 20
-_SIGN_IN_AGAIN = "Delete the token file and put a fresh one in its place. "
 
 
 class Answer(NamedTuple):
@@ -106,10 +105,11 @@ class SignInHost:
             )
 
 
-def sign_in_error(result: Mapping[str, Any] | None, *, signed_in: bool) -> DrivekeepError:
-    """msal's result without a token, in words. `signed_in`: a user's tokens; otherwise an app's own credentials.
+def sign_in_error(result: Mapping[str, Any] | None, again: str = "") -> DrivekeepError:
+    """msal's result without a token, in words. `again`: how a person signs in anew; empty for an app's own credentials.
 
-    Only the error's word and numbers are taken over: descriptions repeat what was sent.
+    Only the error's word and numbers are taken over: descriptions repeat what was sent. The reason is `sign-in-again`
+    where a person's sign-in has ended, `consent-lost` where the tenant does not know the app, else `sign-in`.
     """
     result = result or {}
     word = re.sub("[^a-z_]", "", str(result.get("error", "")).lower()) or "no token"
@@ -121,24 +121,20 @@ def sign_in_error(result: Mapping[str, Any] | None, *, signed_in: bool) -> Drive
             remedy="Run the same command again later.",
         )
     known = next((_REMEDIES[number] for number in sorted(numbers) if number in _REMEDIES), "")
-    if signed_in and word in ("invalid_grant", "interaction_required", "login_required"):
-        return expired(f"Microsoft no longer takes the stored sign-in ({answer}).", known)
-    remedy = known or (_SIGN_IN_AGAIN if signed_in else "") + "Check the account, and the client id and tenant in use."
+    if again and word in ("invalid_grant", "interaction_required", "login_required"):
+        return expired(f"Microsoft no longer takes the stored sign-in ({answer}).", f"{known} {again}".lstrip())
+    remedy = known or f"{again} Check the account, and the client id and tenant in use.".lstrip()
     return AccessDenied(
-        f"oauth2: cannot fetch token ({answer}).", why="Microsoft refuses the sign-in.", remedy=remedy, reason="sign-in"
+        f"oauth2: cannot fetch token ({answer}).",
+        why="Microsoft refuses the sign-in.",
+        remedy=remedy,
+        reason="consent-lost" if _NOT_CONSENTED & numbers and not again else "sign-in",
     )
 
 
-def expired(why: str, remedy: str = "") -> AccessDenied:
-    """A user's tokens no longer work, whatever the reason; `remedy` is what helps against this one."""
-    return AccessDenied(
-        "token expired and refresh failed.",
-        why=why,
-        remedy=f"{remedy} {_SIGN_IN_AGAIN}".lstrip()
-        + "Make sure that it was issued with the scope offline_access, and that the file is not corrupted"
-        " (ONEDRIVE_TOKEN_FILE names it).",
-        reason="sign-in-again",
-    )
+def expired(why: str, remedy: str) -> AccessDenied:
+    """A person's tokens no longer work, whatever the reason."""
+    return AccessDenied("token expired and refresh failed.", why=why, remedy=remedy, reason="sign-in-again")
 
 
 def error_numbers(result: Mapping[str, Any]) -> set[int]:
@@ -148,6 +144,8 @@ def error_numbers(result: Mapping[str, Any]) -> set[int]:
     return numbers or {int(number) for number in re.findall(r"AADSTS(\d{4,8})", str(result.get("error_description")))}
 
 
+# The tenant does not know the app, or has not granted it anything: never, not yet, or no longer.
+_NOT_CONSENTED = frozenset({65001, 700016, 7000229})
 _PASSING = {90033, 90012, 90055, 90090, 50196}
 _CONSENT = "An administrator of the tenant must consent to the app's permissions (Files.Read.All, User.Read.All)."
 _NOT_THERE = "Check DRIVEKEEP_TENANT and DRIVEKEEP_CLIENT_ID: that app is not known in that tenant. " + _CONSENT

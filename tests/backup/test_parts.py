@@ -133,7 +133,7 @@ def test_parts_of_two_versions_are_never_joined() -> None:
 
 
 def test_deadline_hands_back_the_rest() -> None:
-    """A batch whose time is up keeps what has come, of the file in its hands, too, and the next rounds fetch the rest."""
+    """A batch whose time is up keeps what has come, also of the file in its hands; later rounds fetch the rest."""
     with world() as here:
         for number in range(6):
             here.drive.put_file(f"/{number}.bin", content(2 * MIB, seed=number))
@@ -158,7 +158,7 @@ def test_deadline_hands_back_the_rest() -> None:
             batch = run.log.batch(number)
             assert not is_whole(batch, saved)
             assert len(saved.parts) == 1
-            assert 0 < saved.parts[0].length
+            assert saved.parts[0].length > 0
         summary = steps(here)
         here.assert_same(summary)
         assert summary.complete

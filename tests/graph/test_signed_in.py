@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from backup_core.errors import AccessDenied
+from backup_core.graph.application import graph_resource
 from backup_core.graph.gate import Gate
-from backup_core.graph.sign_in import SignedIn, graph_resource
+from backup_core.graph.sign_in import SignedIn
 from backup_core.graph.sign_in_host import SignInHost
+from backup_core.graph.token_file import TokenFile
 
 LOGIN = "https://localhost:4444"
 TENANT = "22222222-3333-4444-5555-666666666666"
@@ -22,7 +24,7 @@ SECRET = "CANARY-client-secret"
 
 def signed_in(world: Any, path: Path, graph_url: str = GRAPH) -> SignedIn:
     host = SignInHost(LOGIN, world.session, Gate(world.clock, jitter=lambda: 1.0))
-    return SignedIn(host, path, CLIENT, graph_url)
+    return SignedIn(host, TokenFile(path), CLIENT, graph_url)
 
 
 @pytest.fixture
@@ -174,4 +176,4 @@ def test_no_secret_in_any_log(world: Any, common: Any, token_file: Path, caplog:
     common.refuse("invalid_grant", 70008)
     with pytest.raises(AccessDenied):
         tokens.token(renew=True)
-    assert "CANARY" not in caplog.text + repr(tokens) + repr(vars(tokens).get("_file"))
+    assert "CANARY" not in caplog.text + repr(tokens) + repr(vars(tokens).get("_kept"))
