@@ -9,6 +9,7 @@ from threading import Event, Lock
 
 from backup_core.backup.content import save_content, window
 from backup_core.backup.parts import PART_BYTES
+from backup_core.backup.prepared import Prepared
 from backup_core.backup.progress import Progress
 from backup_core.backup.run import Run
 from backup_core.backup.run_log import FORMAT, Batch, Place, PlanPart, Range, SavedBatch, SavedFile, SavedPart
@@ -48,10 +49,11 @@ def cut_batches(run: Run, retry_failed: bool = False) -> Cut:
     `retry_failed`: also what an earlier process of this run tried in vain.
     """
     number = max(run.log.numbers()["batch"], default=0)
-    run.prepared().drop_lost()
+    prepared = run.prepared()
+    prepared.drop_lost()
     cut: list[int] = []
     files = total = 0
-    for batch, count, size in _batches(run, retry_failed):
+    for batch, count, size in _batches(prepared, retry_failed):
         number += 1
         files += count
         total += size
@@ -60,9 +62,8 @@ def cut_batches(run: Run, retry_failed: bool = False) -> Cut:
     return Cut(cut, files, total)
 
 
-def _batches(run: Run, retry_failed: bool) -> Iterator[tuple[Batch, int, int]]:
+def _batches(prepared: Prepared, retry_failed: bool) -> Iterator[tuple[Batch, int, int]]:
     """Each batch with the files and bytes that are in it. Of a file in parts, the last part counts as the file."""
-    prepared = run.prepared()
     places: list[Place] = []
     size = 0
     for place, item, saved in prepared.scratch.wanted():

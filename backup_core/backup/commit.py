@@ -14,7 +14,8 @@ from backup_core.backup.progress import Progress
 from backup_core.backup.report import Report, Reporter
 from backup_core.backup.run import Run
 from backup_core.drive_state.head import Retry, Totals
-from backup_core.errors import AlreadyExists, Locked
+from backup_core.errors import AlreadyExists, DrivekeepError, Locked, NotFound
+from backup_core.graph.drives import root_item
 from backup_core.repository import times
 from backup_core.repository.index import save_index
 from backup_core.repository.node import Origin, top_node
@@ -29,7 +30,8 @@ PROGRAM = f"drivekeep {__version__}"
 def commit_snapshot(run: Run, progress: Progress) -> Summary | None:
     """Make the snapshot. None where content that it would name is not stored any more: cut and save batches again.
 
-    Locked where another run of this drive was first; the snapshot that this one has made by then stays.
+    Locked where another run of this drive was first; the snapshot that this one has made by then stays. DrivekeepError,
+    reason `no-drive`, where the drive has vanished meanwhile.
     """
     progress.stage("Writing the snapshot")
     run.take_stock()
@@ -37,6 +39,8 @@ def commit_snapshot(run: Run, progress: Progress) -> Summary | None:
     if prepared.lacks_content():
         return None
     report = Reporter(prepared.scratch, prepared.old, run.root_key).report(run.retry, prepared.gone, run.whole)
+    if any(each.reason == "gone" for each in report.skipped):
+        _check_drive(run)
     packer = Packer(run.repository, tree=True, pack_bytes=run.parts.pack_bytes, in_flight=1, level=TREE_LEVEL)
     try:
         new = NewTree(run.trees, prepared.scratch, prepared.old, prepared.shape, packer, run.whole)
@@ -58,6 +62,21 @@ def commit_snapshot(run: Run, progress: Progress) -> Summary | None:
     _record_state(run, prepared, new, report, summary.snapshot_id, tree_id.hex(), totals)
     run.measure(summary)
     return summary
+
+
+def _check_drive(run: Run) -> None:
+    """Of a drive that is gone every item is gone. To believe that would move the position past items which are back,
+    untold by any feed, when an administrator restores the drive.
+    """
+    try:
+        root_item(run.graph, run.job.drive.id)
+    except NotFound:
+        raise DrivekeepError(
+            "The drive is gone.",
+            why="It was there when this backup began; now Microsoft does not know it. The snapshots stay.",
+            remedy="Where it was deleted by mistake, let an administrator restore it, and run the same command again.",
+            reason="no-drive",
+        ) from None
 
 
 def is_suspicious(files_before: int, changed_or_gone: int) -> bool:

@@ -1,7 +1,7 @@
 """Parts of files that were fetched apart: a file too large for one batch, or one that a deadline cut in two.
 
-quickXorHash is linear: the rows of the parts give the hash of the whole. A part may end anywhere: those of one file are a
-chain, each beginning where another one ends.
+quickXorHash is linear: the rows of the parts give the hash of the whole. A part may end anywhere, so those of one file
+are a chain, each beginning where another one ends.
 """
 
 from collections import defaultdict

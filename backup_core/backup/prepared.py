@@ -91,8 +91,9 @@ class Prepared:
         self.scratch.add_saved([file for file in joined if file is not None])
 
     def lacks_content(self) -> bool:
-        """Whether something is planned that nobody has fetched, or that a prune has taken away since."""
-        self.load_saved()
+        """Whether something is planned that nobody had fetched when `load_saved` looked, or that a prune has taken away
+        since.
+        """
         self.drop_lost()
         return any(saved is None or not saved.settles(item) for _, item, saved in self.scratch.wanted())
 

@@ -4,6 +4,7 @@ import datetime
 import logging
 
 from backup_core.errors import DrivekeepError
+from backup_core.onboarding.enrolment import may_be_read
 from backup_core.registry.tenants import CONNECTED, CONSENT_LOST
 from backup_core.runs.claim import Claim
 from backup_core.service.service import Service
@@ -28,9 +29,7 @@ def tenants(service: Service) -> list[str]:
 def users_are_due(service: Service, tenant: str, by_hand: bool) -> bool:
     """Whether a tenant's users are to be read: hourly, and always where a person runs the tick."""
     found = service.registry.tenants.get(tenant)
-    if found is None or found.state != CONNECTED or found.paused:
-        return False
-    if found.connected_at is None:  # only single people of it have signed in
+    if found is None or found.paused or not may_be_read(found):
         return False
     read_at = found.users_read_at
     return by_hand or read_at is None or service.clock.now() - read_at >= USERS_READ_EVERY

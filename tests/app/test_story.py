@@ -1,4 +1,4 @@
-"""The whole of the app once: consent, enrolment, a tick, an ad-hoc run, and a file brought back with the command line."""
+"""The whole of the app once: consent, enrolment, a tick, an ad-hoc run, and a file brought back by command line."""
 
 from pathlib import Path
 

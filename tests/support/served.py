@@ -1,4 +1,4 @@
-"""The app as `drivekeep serve` runs it, with a simulated Microsoft 365 and Azurite: as a browser and a program see it."""
+"""The app as `drivekeep serve` runs it, with a simulated Microsoft 365 and Azurite, seen by a browser or a program."""
 
 import base64
 import contextlib
@@ -15,10 +15,10 @@ from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
-from support.commands import CommandLine
 
 from backup_core.testing.azurite import Azurite
 from backup_core.testing.m365 import Simulation
+from support.commands import CommandLine
 
 API_KEY = "key-of-the-tests-0123456789"
 SERVE_KEY = "serve-key-of-the-tests"
