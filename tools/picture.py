@@ -2,7 +2,8 @@
 
     .venv/bin/python tools/picture.py
 
-Of each progress bar, which is drawn over itself, one state is kept. Nothing else is changed but the end, which is cut.
+Of each progress bar, which is drawn over itself, one state is kept. Of the second part only title and figures are
+left, and the end is cut: the picture stands at the top of a page. Nothing else is changed.
 """
 
 import fcntl
@@ -26,6 +27,8 @@ _PICTURE = _PROJECT / "docs" / "demo.svg"
 _BAR = re.compile("\x1b\\[\\?25l(.*?)\x1b\\[\\?25h\r\x1b\\[1A\x1b\\[2K", re.DOTALL)
 _NEXT_FRAME = "\r\x1b[2K"
 _SHOWN_STAGE = "Saving files"  # the one whose end is known; the others come and go in a moment
+_SECOND_PART = "2. Every drive"
+_FIGURES = "Graph  store  seconds"
 _LAST_LINE = "Everything came back"
 # A picture that asks another host for its letters is not drawn by every reader, and tells that host who reads.
 _FOREIGN_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
@@ -38,15 +41,20 @@ def main() -> int:
         return code
     shown = _BAR.sub(_one_frame, said).replace("\r\n", "\n")
     lines = shown.splitlines()
-    end = next(number for number, line in enumerate(lines) if _LAST_LINE in line)
+    second, figures, end = (_place_of(words, lines) for words in (_SECOND_PART, _FIGURES, _LAST_LINE))
     console = Console(record=True, width=_COLUMNS, file=Path(os.devnull).open("w"))  # noqa: SIM115 - as long as we run
     console.print(Text("$ drivekeep demo", style="bold"))
-    for line in lines[: end + 1]:
+    for line in [*lines[: second + 1], "...", "", *lines[figures : end + 1]]:
         console.print(Text.from_ansi(line), soft_wrap=True)
     drawn = console.export_svg(title="drivekeep demo", theme=MONOKAI, unique_id="demo")
     _PICTURE.parent.mkdir(exist_ok=True)
     _PICTURE.write_text(_FOREIGN_FONT.sub("", drawn))
     return 0
+
+
+def _place_of(words: str, lines: list[str]) -> int:
+    """Of the first line that has these words, colours aside."""
+    return next(number for number, line in enumerate(lines) if words in Text.from_ansi(line).plain)
 
 
 def _run() -> tuple[str, int]:

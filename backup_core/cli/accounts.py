@@ -17,7 +17,6 @@ HELP = "list and change who is backed up by the service; recovery: open a reposi
 
 _PAGE = 500
 _ACTIONS = ("list", "show", "include", "exclude", "schedule", "recovery")
-_EXCLUDABLE = ("protected", "pending", "no-drive", "sign-in-again")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,16 +129,11 @@ def _find(service: "Service", id_or_upn: str, tenant: str | None) -> "Account":
 
 def _change(action: str, service: "Service", cron: str) -> "Callable[[Account], Account]":
     """What the action makes of an account. Usage for a schedule that is none."""
+    from backup_core.onboarding.inclusion import left_out, taken_in
     from backup_core.runs.schedule import valid_cron
 
     def included(account: "Account") -> "Account":
-        after = replace(account, included=True)
-        if account.state not in {"excluded", "pending"}:
-            return after
-        return replace(after, state="protected", next_due_at=service.runs.due_again(account))
-
-    def excluded(account: "Account") -> "Account":
-        return replace(account, included=False, state="excluded" if account.state in _EXCLUDABLE else account.state)
+        return taken_in(account, service.runs.due_again, may_approve=True)
 
     schedule = None if action != "schedule" or cron == "default" else valid_cron(cron)
 
@@ -148,11 +142,12 @@ def _change(action: str, service: "Service", cron: str) -> "Callable[[Account], 
         never_saved = account.last_success_at is None  # such a one is due at once and stays so
         return after if never_saved else replace(after, next_due_at=service.runs.due_again(after))
 
-    return {"include": included, "exclude": excluded, "schedule": scheduled}[action]
+    return {"include": included, "exclude": left_out, "schedule": scheduled}[action]
 
 
 def _changed(service: "Service", account: "Account", change: "Callable[[Account], Account]") -> "Account":
     """The account as it is stored then, with a row in the audit trail where anything was changed."""
+    from backup_core.onboarding.inclusion import letting_in_tenant
     from backup_core.registry.audit import entry
     from backup_core.registry.table import Change
 
@@ -164,7 +159,8 @@ def _changed(service: "Service", account: "Account", change: "Callable[[Account]
         if (after.included, after.state, after.schedule) == (before.included, before.state, before.schedule):
             return []
         details = {"included": after.included, "state": after.state, "schedule": after.schedule}
-        return [*accounts.changes(before, after), entry(service.clock, WHO, "account.change", after.id, details)]
+        note = entry(service.clock, WHO, "account.change", after.id, details)
+        return [*accounts.changes(before, after), *letting_in_tenant(service, before, after, WHO), note]
 
     service.registry.commit(account.tenant, changes)
     return accounts.get(account.tenant, account.id) or account

@@ -137,11 +137,14 @@ def _users(tenant: "SimulatedTenant") -> list[dict[str, str]]:
 
 def _explain(output: Any, m365: "Simulation", repository: Path) -> None:
     """Data for a shell on stdout, the words around it on stderr, so that `eval` can read what is printed."""
-    settings = m365.environment(user=0)
+    settings = {**m365.environment(user=0), **m365.service_environment()}
     settings["DRIVEKEEP_REPOSITORY"] = str(repository)
     settings["DRIVEKEEP_PASSWORD"] = secrets.token_urlsafe(12)
     output.message("A simulated Microsoft 365 serves on this machine alone. It is a test tool: nothing in it is real.")
-    output.message(f"Paste these lines into another shell; there `drivekeep backup` backs up {m365.users[0].upn}.")
+    output.message(f"Paste these lines into another shell; there `drivekeep backup` backs up {m365.users[0].upn},")
+    output.message(
+        "and `drivekeep serve` serves everybody, once DRIVEKEEP_STORAGE and DRIVEKEEP_MASTER_KEY are set too."
+    )
     for name, value in settings.items():
         output.data(f"export {name}={shlex.quote(value)}")
     output.message(f"Programs that know only Microsoft's own hosts reach it through the proxy {m365.proxy_url}.")

@@ -113,11 +113,12 @@ def _approve(arguments: argparse.Namespace, service: "Service", tenant: "Tenant"
     service.registry.commit(tenant.id, changes)
     approve_people(service, tenant.id, WHO)
     already = tenant.state == CONNECTED
-    arguments.output.message(
-        "The tenant was connected already."
-        if already
-        else "The tenant is connected. Its users are read at the next tick."
-    )
+    if already:
+        arguments.output.message("The tenant was connected already.")
+    elif tenant.connected_at is None:
+        arguments.output.message("The tenant is connected. Whoever of it had signed in is backed up from the next tick.")
+    else:
+        arguments.output.message("The tenant is connected. Its users are read at the next tick.")
     return find_tenant(service, tenant.id)
 
 

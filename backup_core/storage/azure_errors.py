@@ -31,6 +31,9 @@ _TAKEN = _Meaning(AlreadyExists, "There is an object of that name already.")
 _IMMUTABLE = _Meaning(AccessDenied, "A policy of the container protects it from changes.", "Wait until it ends.")
 _LATER = _Meaning(Temporary, "It cannot answer just now.", "Try again in a few minutes.")
 _WRONG_NAME = _Meaning(Usage, "It does not accept the name.", "Check the container and the folder in the location.")
+_OLD_AZURITE = _Meaning(
+    Usage, "It does not know this version of the protocol.", "Where it is Azurite, start it with --skipApiVersionCheck."
+)
 _TIERLESS = _Meaning(
     Usage,
     "This kind of storage account has no access tiers.",
@@ -49,6 +52,7 @@ _MEANINGS = {
     "AccountBeingCreated": _LATER,
     "ServerBusy": _LATER,
     "OperationTimedOut": _LATER,
+    "InvalidHeaderValue": _OLD_AZURITE,
     "InvalidResourceName": _WRONG_NAME,
     "OutOfRangeInput": _WRONG_NAME,
     **dict.fromkeys(NO_TIERS, _TIERLESS),

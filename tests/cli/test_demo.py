@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,11 +16,10 @@ from typing import Any
 import psutil
 import pytest
 
-from backup_core.cli import demo
+from backup_core.cli.demo import organisation, verb
+from backup_core.cli.demo.story import Figures
 from backup_core.cli.main import main
-from backup_core.cli.shell import Ran, Shell
-from backup_core.clock import SystemClock
-from backup_core.errors import DrivekeepError, Interrupted
+from backup_core.cli.shell import Ran
 from backup_core.testing import azurite as azurite_module
 from backup_core.testing import m365 as m365_module
 from backup_core.testing.m365 import Simulation
@@ -81,35 +81,48 @@ def _state_of(folder: Path) -> dict[str, Any]:
 
 
 def test_the_demo_holds_on_a_users_folder(own_folder: Path, tmp_path: Path, azurite: object) -> None:
-    """Real commands back up, back up again and restore both states; all is equal, and nothing is changed or left."""
+    """Real commands, a real app and its pages: all that comes back is equal, and nothing is changed or left."""
     before = _state_of(own_folder)
-    with _running(tmp_path / "scratch", "--drive", str(own_folder)) as process:
-        said, errors = process.communicate(timeout=120)
+    with _running(tmp_path / "scratch", "--drive", str(own_folder), "--users", "7") as process:
+        said, errors = process.communicate(timeout=240)
     assert process.returncode == 0, said + errors
     assert "Everything came back as it was" in said
     typed = [line.split()[2] for line in said.splitlines() if line.startswith("$ drivekeep")]
-    assert typed == ["backup", "backup", "snapshots", "restore", "restore"]
+    assert typed == ["backup", "backup", "snapshots", "restore", "restore", "serve", "accounts", "restore"]
     assert "files 3 new" in said and "files 1 new, 1 changed, 1 unmodified, 1 deleted" in said
     assert [line.split()[0] for line in said.splitlines() if line.startswith("  ")][:4] == [
         "edited", "deleted", "added", "renamed",
     ]  # fmt: skip
     assert "DRIVEKEEP_CLIENT_SECRET=..." in said
+    for line in (
+        "/v2.0/adminconsent",
+        "       Your organisation is connected",
+        "3 of 3 drives",
+        "202, Location: /api/runs/",
+    ):
+        assert line in said
+    assert re.search(r"no licence, drive still there *\n.*never opened OneDrive", said)
+    assert "Compared with alex's drive: every byte is equal" in said
+    assert not re.search("[?&](state|tenant)=", said)
     assert _state_of(own_folder) == before
     assert list((tmp_path / "scratch").iterdir()) == []
     assert _started_for(tmp_path / "scratch") == []
 
 
-def test_a_stopped_demo_leaves_nothing(own_folder: Path, tmp_path: Path, azurite: object) -> None:
-    """SIGTERM while a command runs ends that command, Azurite and the simulation, and removes every file."""
+@pytest.mark.parametrize(("moment", "works"), [("$ drivekeep backup", "backup"), ("Listening on", "serve")])
+def test_a_stopped_demo_leaves_nothing(
+    moment: str, works: str, own_folder: Path, tmp_path: Path, azurite: object
+) -> None:
+    """SIGTERM while a command or the app runs ends that, Azurite and the simulation, and removes every file."""
     scratch = tmp_path / "scratch"
-    with _running(scratch, "--drive", str(own_folder)) as process:
+    with _running(scratch, "--drive", str(own_folder), "--users", "7") as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("$ drivekeep backup"):
+            if line.startswith(moment):
                 break
         end = time.monotonic() + 30
-        while len(_started_for(scratch)) < 2:
-            assert time.monotonic() < end, "neither Azurite nor the command was seen"
+        while not any(works in each.cmdline() for each in _started_for(scratch)):
+            assert time.monotonic() < end, "the command was not seen"
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 143
@@ -168,6 +181,19 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[Restore]:
             return {**counts, **sizes, "bytes_added": 100, "store_requests": 9, "snapshot_id": "ab" * 32}
 
     monkeypatch.setattr(m365_module, "Simulation", SeenSimulation)
+
+    class NoOrganisation:
+        outcome, states = "connected", {"protected": 1}
+        results = ({"account": "ada", "state": "complete", "files": 5, "bytes": 6, "seconds": 0.1},)
+        figures = (Figures("scheduled run", 5, 6, 3, 8, 9, 0.7),)
+
+        def __init__(self, stage: object, users: int) -> None:
+            self.differences = ["a lie of the app"] if users == 13 else []
+
+        def play(self) -> None:
+            pass
+
+    monkeypatch.setattr(organisation, "WholeOrganisation", NoOrganisation)
     monkeypatch.setattr("backup_core.cli.shell.Shell", Pretence)
     monkeypatch.setattr("backup_core.testing.demo_drive.change", lambda drive: ["nothing"])
     silent = SimpleNamespace(connection_string="UseDevelopmentStorage=true")
@@ -194,6 +220,14 @@ def test_one_wrong_bit_is_exit_code_1(own_folder: Path, pretended: list[Restore]
     assert "$ export ONEDRIVE" not in said
 
 
+def test_a_lie_of_the_app_is_exit_code_1(own_folder: Path, pretended: list[Restore], capsys: Capture) -> None:
+    """What the app says wrongly is named, and the demo fails, though every file came back as it was."""
+    assert main(["demo", "--drive", str(own_folder), "--users", "13"]) == 1
+    said = capsys.readouterr().out
+    assert "DIFFERENT: a lie of the app" in said
+    assert "Everything came back" not in said
+
+
 def test_json_ends_with_a_summary(own_folder: Path, pretended: list[Restore], capsys: Capture) -> None:
     """stdout is one document with each command's figures and the differences; the story goes to stderr."""
     pretended.append(_flip_a_bit)
@@ -215,6 +249,10 @@ def test_json_ends_with_a_summary(own_folder: Path, pretended: list[Restore], ca
     }
     (difference,) = summary["differences"]
     assert difference.startswith("restored-latest/Work/old/photo: ")
+    service = summary["service"]
+    assert (service["outcome"], service["accounts"]) == ("connected", {"protected": 1})
+    assert [row["run"] for row in service["runs"]] == ["scheduled run"]
+    assert service["results"] == [{"account": "ada", "state": "complete", "files": 5, "bytes": 6, "seconds": 0.1}]
     assert "$ drivekeep backup" in err
 
 
@@ -226,6 +264,7 @@ def test_the_table_fits_a_terminal(own_folder: Path, pretended: list[Restore], c
     assert lines[0].split() == ["run", "files", "bytes", "stored", "dedup", "Graph", "store", "seconds"]
     assert lines[2].split() == ["first", "backup", "3", "293.5", "KiB", "100", "B", "3005.9", "0", "9", "1.5"]
     assert "restore abababab" in lines[5]
+    assert lines[6].split() == ["scheduled", "run", "5", "6", "B", "3", "B", "2.0", "8", "9", "0.7"]
     assert lines[4].split() == ["restore", "latest", "3", "293.5", "KiB", "-", "-", "0", "-", "0.5"]
 
 
@@ -250,6 +289,12 @@ def test_what_is_no_folder_is_refused(given: str, capsys: Capture) -> None:
     assert answer["reason"] == "usage" and answer["remedy"]
 
 
+def test_too_few_users_are_refused(capsys: Capture) -> None:
+    """An organisation without one user of each kind is refused before anything starts."""
+    assert main(["demo", "--users", "6"]) == 2
+    assert "at least 7 users" in capsys.readouterr().err
+
+
 def test_a_folder_with_the_demos_own_files_is_refused(
     own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -261,53 +306,6 @@ def test_a_folder_with_the_demos_own_files_is_refused(
 
 def test_an_unreadable_file_is_named(own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """A file that the user may not read is told at once, and not found out by a failing backup."""
-    monkeypatch.setattr(demo.os, "access", lambda path, mode: Path(path).name != "photo")
+    monkeypatch.setattr(verb.os, "access", lambda path, mode: Path(path).name != "photo")
     assert main(["demo", "--drive", str(own_folder)]) == 2
     assert "photo cannot be read" in capsys.readouterr().err
-
-
-# -- the shell ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_typed_command_sees_only_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the user's own settings reaches it: neither environment nor config.toml. It is shown as typed."""
-    folder = Path(os.environ["HOME"]) / ".config" / "drivekeep"
-    folder.mkdir(parents=True)
-    (folder / "config.toml").write_text('access_tier = "cold"\n')
-    monkeypatch.setenv("DRIVEKEEP_TENANT", "mine")
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example")
-    shown: list[str] = []
-    shell = Shell({"DRIVEKEEP_PASSWORD": "x"}, tmp_path, SystemClock(), shown.append)
-    ran = shell.run("config", "show", "-r", "a b", unseen=["--json"])
-    document = json.loads(ran.lines[-1])
-    assert document["config_file"].startswith(str(tmp_path))
-    rows = {row["name"]: row for row in document["settings"]}
-    given = {name for name, row in rows.items() if row["origin"] in ("environment", "config.toml")}
-    assert given == {"DRIVEKEEP_PASSWORD"}
-    assert shown == ["$ drivekeep config show -r 'a b'"]
-    assert ran.seconds > 0
-
-
-def test_a_command_that_fails_ends_the_demo(tmp_path: Path) -> None:
-    """An exit code other than 0 is an error that names the command and the code."""
-    shell = Shell({}, tmp_path, SystemClock(), lambda typed: None)
-    with pytest.raises(DrivekeepError, match="`drivekeep snapshots -q` ended with exit code 2"):
-        shell.run("snapshots", "-q")
-
-
-def test_a_command_is_ended_with_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that would run on does not outlive, or hold up, a demo that is stopped: it is told to end."""
-    program = tmp_path / "long"
-    program.write_text("#!/bin/sh\nexec sleep 20\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(program))
-    begun: list[subprocess.Popen[str]] = []
-
-    def interrupted(process: subprocess.Popen[str]) -> tuple[str, str]:
-        begun.append(process)
-        raise Interrupted("Terminated before the end.", exit_code=143)
-
-    monkeypatch.setattr(subprocess.Popen, "communicate", interrupted)
-    with pytest.raises(Interrupted):
-        Shell({}, tmp_path, SystemClock(), lambda typed: None).run("backup")
-    assert begun[0].returncode == -signal.SIGTERM

@@ -108,6 +108,7 @@ def test_a_person_gets_lines_to_paste(tmp_path: Path) -> None:
             "DRIVEKEEP_ALLOWED_HOSTS",
             "REQUESTS_CA_BUNDLE",
             "DRIVEKEEP_CLIENT_ID",
+            "DRIVEKEEP_CLIENT_SECRET",
             "ONEDRIVE_TOKEN_FILE",
             "DRIVEKEEP_REPOSITORY",
             "DRIVEKEEP_PASSWORD",
