@@ -3,6 +3,7 @@
 import datetime
 import json
 import shlex
+from dataclasses import replace
 
 import pytest
 from support.office import ADA, BOB, CONTOSO, FABRIKAM, MASTER_KEY, Office
@@ -111,6 +112,20 @@ def test_including_a_guest_makes_no_drive(office: Office) -> None:
     code, out = office.run("accounts", "include", "bob@contoso.com", "--json")
     assert (code, json.loads(out)["state"]) == (0, "guest")
     assert "guest" in office.errors
+
+
+def test_who_waits_is_let_in_with_their_tenant(office: Office) -> None:
+    """Where only single people of it connected, nobody would be backed up otherwise; an organisation comes first."""
+    tenant = office.registry.tenants.get(FABRIKAM)
+    office.add(ADA, FABRIKAM, upn="ada@fabrikam.com", state="pending")
+    office.registry.tenants.save(tenant, replace(tenant, state="pending"))
+    code, told = office.json(["accounts", "include", "ada@fabrikam.com"])
+    assert (code, told["reason"]) == (1, "pending")
+    tenant = office.registry.tenants.get(FABRIKAM)
+    office.registry.tenants.save(tenant, replace(tenant, connected_at=None))
+    code, document = office.json(["accounts", "include", "ada@fabrikam.com"])
+    assert (code, document["state"]) == (0, "protected")
+    assert office.registry.tenants.get(FABRIKAM).state == "connected"
 
 
 def test_a_schedule_is_set_and_taken_back(office: Office) -> None:

@@ -53,6 +53,7 @@ def test_every_module_that_can_run_is_a_verb() -> None:
     """A verb's file that nobody can call is an oversight."""
     folder = Path(inspect.getfile(cli)).parent
     runnable = {path.stem for path in folder.glob("*.py") if "\ndef add_arguments(" in path.read_text()}
+    runnable |= {path.parent.name for path in folder.glob("*/verb.py")}
     assert runnable == set(VERBS)
 
 

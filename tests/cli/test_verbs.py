@@ -344,11 +344,6 @@ def test_unlock_spares_a_lock_in_use(repository: Repository, capsys: Capture) ->
             {"DRIVEKEEP_CLIENT_ID": "c", "DRIVEKEEP_CLIENT_SECRET": "s", "DRIVEKEEP_MANAGED_IDENTITY": "m"},
             "exactly one",
         ),
-        (
-            ["--account", "a", "--tenant", "t"],
-            {"DRIVEKEEP_CLIENT_ID": "c", "DRIVEKEEP_MANAGED_IDENTITY": "m"},
-            "DRIVEKEEP_MANAGED_IDENTITY is not supported",
-        ),
         ([], {"DRIVEKEEP_HTTP_VERSION": "2"}, "DRIVEKEEP_HTTP_VERSION=2 is not supported"),
         ([], {"DRIVEKEEP_HTTP_RETRIES": "many"}, "DRIVEKEEP_HTTP_RETRIES"),
         ([], {"DRIVEKEEP_CLOUD": "mars"}, "DRIVEKEEP_CLOUD"),
