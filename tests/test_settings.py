@@ -125,6 +125,18 @@ def test_a_wrong_value_names_the_setting_and_its_origin(name: str, value: str, t
     assert next(row.problem for row in settings.rows() if row.name == name)
 
 
+@pytest.mark.parametrize("name", sorted(_SECRETS))
+def test_a_key_vault_reference_left_unresolved_is_no_value(name: str, tmp_path: Path) -> None:
+    """App Service hands on the reference itself where the identity may not read the secret; it is no key to be used."""
+    settings = _read(tmp_path, env={name: "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/k)"})
+    with pytest.raises(Usage, match=name) as told:
+        settings.text(name)
+    assert told.value.reason == "key-vault"
+    assert "Key Vault Secrets User" in told.value.remedy
+    (row,) = [row for row in settings.rows() if row.name == name]
+    assert "Key Vault" in row.problem
+
+
 def test_a_wrong_value_troubles_only_who_asks_for_it(tmp_path: Path) -> None:
     """A mistake in a setting of the service does not stop a verb that has no use for it."""
     settings = _read(tmp_path, env={"DRIVEKEEP_ENROL": "some", "DRIVEKEEP_TENANT": "t"})

@@ -12,7 +12,18 @@ from backup_core.backup.parts import PART_BYTES
 from backup_core.backup.prepared import Prepared
 from backup_core.backup.progress import Progress
 from backup_core.backup.run import Run
-from backup_core.backup.run_log import FORMAT, Batch, Place, PlanPart, Range, SavedBatch, SavedFile, SavedPart
+from backup_core.backup.run_log import (
+    FORMAT,
+    Batch,
+    Place,
+    PlanPart,
+    Range,
+    SavedBatch,
+    SavedFile,
+    SavedPart,
+    Unplanned,
+)
+from backup_core.errors import NotFound
 from backup_core.graph.download import Changed, Download, ItemFailed
 from backup_core.graph.items import DriveItem
 from backup_core.repository.index import save_index
@@ -25,7 +36,7 @@ OPENS_MAX = 4  # a file that changes under every reading of it, or differs from 
 
 @dataclass(frozen=True)
 class Cut:
-    """Batches to save, by number, and what lies in them."""
+    """Batches to save, by number; files and bytes that are to be fetched in all."""
 
     batches: list[int]
     files: int
@@ -43,10 +54,11 @@ class Until:
     throttled: bool = False
 
 
-def cut_batches(run: Run, retry_failed: bool = False) -> Cut:
+def cut_batches(run: Run, retry_failed: bool = False, most: int | None = None) -> Cut:
     """Everything that is to be fetched and that no batch has saved yet, as new batches in the run's log.
 
-    `retry_failed`: also what an earlier process of this run tried in vain.
+    `retry_failed`: also what an earlier process of this run tried in vain. `most`: no more than so many batches; the
+    rest is only counted. Unplanned.
     """
     number = max(run.log.numbers()["batch"], default=0)
     prepared = run.prepared()
@@ -54,11 +66,12 @@ def cut_batches(run: Run, retry_failed: bool = False) -> Cut:
     cut: list[int] = []
     files = total = 0
     for batch, count, size in _batches(prepared, retry_failed):
-        number += 1
         files += count
         total += size
-        run.log.put_batch(number, batch)
-        cut.append(number)
+        if most is None or len(cut) < most:
+            number += 1
+            run.log.put_batch(number, batch)
+            cut.append(number)
     return Cut(cut, files, total)
 
 
@@ -86,11 +99,15 @@ def _batches(prepared: Prepared, retry_failed: bool) -> Iterator[tuple[Batch, in
 def save_batch(run: Run, number: int, threads: int, progress: Progress, until: Until | None = None) -> SavedBatch:
     """Fetch a batch's files and store what is new in them: packs, then their index, then the record of it.
 
-    May be done twice, also by two processes at once: the record that is there first is the one that counts.
+    May be done twice, also by two processes at once: the record that is there first is the one that counts. Unplanned
+    where there is no such batch.
     """
     if number in run.log.numbers()["saved"]:
         return run.log.saved(number)
-    batch = run.log.batch(number)
+    try:
+        batch = run.log.batch(number)
+    except NotFound:
+        raise Unplanned from None
     saver = _Saver(run, progress, until or Until())
     try:
         saver.save(_items(run, batch), batch.range, threads)

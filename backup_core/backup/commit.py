@@ -5,6 +5,7 @@ everything that it names, and the position, which says what need not be read aga
 """
 
 import hashlib
+from collections.abc import Callable
 
 from backup_core import __version__
 from backup_core.backup.job import SUSPICIOUS_FROM_FILES, Summary
@@ -27,9 +28,10 @@ TREE_LEVEL = 3  # trees are read again at every run, and a sixteenth smaller tha
 PROGRAM = f"drivekeep {__version__}"
 
 
-def commit_snapshot(run: Run, progress: Progress) -> Summary | None:
+def commit_snapshot(run: Run, progress: Progress, last_look: Callable[[], object] = lambda: None) -> Summary | None:
     """Make the snapshot. None where content that it would name is not stored any more: cut and save batches again.
 
+    `last_look`: called just before the snapshot is made, which what it raises prevents.
     Locked where another run of this drive was first; the snapshot that this one has made by then stays. DrivekeepError,
     reason `no-drive`, where the drive has vanished meanwhile.
     """
@@ -56,7 +58,10 @@ def commit_snapshot(run: Run, progress: Progress) -> Summary | None:
     except BaseException:
         packer.abort()
         raise
+    run.check_stop()
     run.cover(save_index(run.repository, packs), packs)
+    last_look()
+    run.check_stop()
     summary.bytes_added += sum(pack.size for pack in packs)
     summary.snapshot_id = save_snapshot(run.repository, _snapshot(run, tree_id.hex()))
     _record_state(run, prepared, new, report, summary.snapshot_id, tree_id.hex(), totals)

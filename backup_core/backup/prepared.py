@@ -8,7 +8,7 @@ from backup_core.backup.new_tree import Shape
 from backup_core.backup.old_tree import OldTree
 from backup_core.backup.parts import Parts
 from backup_core.backup.plan import Action, Decision
-from backup_core.backup.run_log import RunLog, SavedPart
+from backup_core.backup.run_log import RunLog, SavedPart, Unplanned
 from backup_core.backup.scratch import Planned, Scratch
 from backup_core.backup.stored_trees import StoredTrees
 from backup_core.drive_state.head import Totals
@@ -146,7 +146,7 @@ class Prepared:
                 if item.id == self.root_item.id and item.kind == "folder":
                     self.root_item = item  # the feed knows its times better than the last snapshot
         if not self.delta_link:
-            raise Inconsistent("The list of changes was not read to its end.")
+            raise Unplanned
         self.scratch.index()
 
     def _check_content_told(self, retried: set[bytes]) -> None:

@@ -4,7 +4,7 @@ Nothing in it must survive the process: `begin` finds the same run again from wh
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from backup_core.backup.base import Base, find_base, take_readable_stock
@@ -46,6 +46,7 @@ class Run:
         self.clock = parts.clock
         self.state, self.trees = base.state, base.trees
         self.stop = threading.Event()
+        self.ensure_lock: Callable[[], None] = lambda: None  # of whoever works under a lock; Locked where it is lost
         self.claims = Claims(self.state.data)
         self.root_item = self._find_root()
         self.root_key = item_key(self.root_item.id)
@@ -198,8 +199,12 @@ class Run:
             self.state.cover(index_id, packs)
 
     def check_stop(self) -> None:
+        """Interrupted where the run is to stop; Locked where it must, since its lock is lost: what is stored and not
+        named yet may have been taken away by now.
+        """
         if self.stop.is_set():
             raise Interrupted("The backup was stopped.")
+        self.ensure_lock()
 
     # -- what it cost --------------------------------------------------------------------------------------------
 

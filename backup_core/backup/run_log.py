@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from backup_core.drive_state.segments import StateDamaged
-from backup_core.errors import AlreadyExists, Damaged, Usage
+from backup_core.errors import AlreadyExists, Damaged, Inconsistent, Usage
 from backup_core.graph.download import Verdict
 from backup_core.graph.items import DriveItem
 from backup_core.repository import compression, layout
@@ -24,6 +24,15 @@ LEVEL = 1  # these objects are short-lived
 Mode = Literal["full", "delta", "resync", "rescan"]
 Version = tuple[int, str, str]
 Part = TypeVar("Part", "PlanPart", "Batch", "SavedBatch")
+
+
+class Unplanned(Inconsistent):
+    """What a step goes by is not there: somebody has ended this run, or begun it anew. Plan first."""
+
+    reason = "unplanned"
+
+    def __init__(self) -> None:
+        super().__init__("The list of changes was not read to its end.")
 
 
 def version(item: DriveItem) -> Version:
@@ -43,7 +52,7 @@ class Basis(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PlanPart(msgspec.Struct, frozen=True, array_like=True):
-    """Some pages of the feed. Exactly one of the links is set where the feed can be read on; a walk has none."""
+    """Some pages of the feed, or of a full scan, whose links tell from where the changes since its begin are read."""
 
     format: str
     basis: Basis
@@ -52,6 +61,7 @@ class PlanPart(msgspec.Struct, frozen=True, array_like=True):
     next_link: str = ""  # where the enumeration goes on
     delta_link: str = ""  # the position after the feed's end: the plan is whole
     gone: list[str] = []  # ids of the retry list that are not there any more
+    pending: list[str] = []  # ids of the folders that a full scan has still to list
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):

@@ -46,6 +46,7 @@ def _run(job: BackupJob, parts: Components, progress: Progress, ensure_lock: Cal
 
 
 def _steps(run: Run, progress: Progress, ensure_lock: Callable[[], None]) -> Summary:
+    run.ensure_lock = ensure_lock
     plan_changes(run, progress)
     if run.job.dry_run:
         return estimate(run)
@@ -53,7 +54,6 @@ def _steps(run: Run, progress: Progress, ensure_lock: Callable[[], None]) -> Sum
     for _ in range(ROUNDS_MAX):
         progress.stage("Saving files", cut.files, cut.bytes)
         _save(run, cut.batches, progress)
-        ensure_lock()
         summary = commit_snapshot(run, progress)
         if summary is not None:
             return summary

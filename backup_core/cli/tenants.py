@@ -116,7 +116,9 @@ def _approve(arguments: argparse.Namespace, service: "Service", tenant: "Tenant"
     if already:
         arguments.output.message("The tenant was connected already.")
     elif tenant.connected_at is None:
-        arguments.output.message("The tenant is connected. Whoever of it had signed in is backed up from the next tick.")
+        arguments.output.message(
+            "The tenant is connected. Whoever of it has signed in is backed up from the next tick."
+        )
     else:
         arguments.output.message("The tenant is connected. Its users are read at the next tick.")
     return find_tenant(service, tenant.id)

@@ -1,6 +1,6 @@
 """A walk through a drive, folder by folder, for a full scan. What changes during the walk may be missed by it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
@@ -10,6 +10,15 @@ from backup_core.graph.drives import drive_errors, get_item, item_path
 from backup_core.graph.items import SELECT, DriveItem, parse_item
 
 PAGE_ITEMS = 999  # the most that Graph takes
+
+
+class Listed(NamedTuple):
+    """A page of one folder's children. `folders`: those among them that nobody has come to before."""
+
+    folder: str
+    items: list[DriveItem]
+    folders: list[str]
+    is_last: bool
 
 
 class _Folder(NamedTuple):
@@ -25,22 +34,44 @@ class _Page(NamedTuple):
     next_link: str
 
 
-def walk(client: GraphClient, drive_id: str, folder_id: str, threads: int) -> Iterator[list[DriveItem]]:
-    """Everything below a folder, a page of one folder's children at a time; a folder comes before what lies in it.
+def walk(
+    client: GraphClient,
+    drive_id: str,
+    folders: Iterable[str],
+    threads: int,
+    walked: set[str],
+    top: str = "",
+    late: Callable[[], bool] = lambda: False,
+) -> Iterator[Listed]:
+    """Everything in these folders and below, a page of one folder's children at a time; a folder comes before what
+    lies in it. `walked`: folders that are known, which are not come to again; those that are found are added.
 
-    A folder that is deleted during the walk ends quietly. NotFound where the one at the top is not there.
+    Once it is `late` no folder is begun any more. A folder that is deleted during the walk ends quietly; NotFound
+    where that is `top`.
     """
-    walked = {folder_id}
+    waiting = list(folders)
+    walked.update(waiting)
+    reading: set[Future[_Page]] = set()
+    begun = False
     pool = ThreadPoolExecutor(threads, thread_name_prefix="walk")
     patient = True
     try:
-        reading = {pool.submit(_first_page, client, _Folder(drive_id, folder_id, top=True))}
-        while reading:
+        while True:
+            # One of them at least, however late it is: who never begins one comes to no end.
+            while waiting and len(reading) < threads and not (begun and late()):
+                begun = True
+                folder = waiting.pop()  # the newest first, which keeps the list short
+                reading.add(pool.submit(_first_page, client, _Folder(drive_id, folder, folder == top)))
+            if not reading:
+                return
             done, reading = wait(reading, return_when=FIRST_COMPLETED)
             for future in done:
                 page = future.result()
-                yield page.items
-                reading |= _onward(pool, client, page, walked)
+                if page.next_link:
+                    reading.add(pool.submit(_next_page, client, page))
+                found = _new_folders(page, walked)
+                waiting += found
+                yield Listed(page.folder.id, page.items, found, not page.next_link)
     except Interrupted:
         patient = False  # a person who stops a walk does not wait for answers that hang
         raise
@@ -48,13 +79,11 @@ def walk(client: GraphClient, drive_id: str, folder_id: str, threads: int) -> It
         pool.shutdown(wait=patient, cancel_futures=True)
 
 
-def _onward(pool: ThreadPoolExecutor, client: GraphClient, page: _Page, walked: set[str]) -> set[Future[_Page]]:
-    reading = {pool.submit(_next_page, client, page)} if page.next_link else set()
-    for item in page.items:
-        if item.kind in ("folder", "package") and item.id not in walked:
-            walked.add(item.id)
-            reading.add(pool.submit(_first_page, client, _Folder(page.folder.drive_id, item.id)))
-    return reading
+def _new_folders(page: _Page, walked: set[str]) -> list[str]:
+    ids = [item.id for item in page.items if item.kind in ("folder", "package")]
+    found = [each for each in dict.fromkeys(ids) if each not in walked]
+    walked.update(found)
+    return found
 
 
 def _first_page(client: GraphClient, folder: _Folder) -> _Page:

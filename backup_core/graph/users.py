@@ -1,6 +1,8 @@
 """The users of a tenant, what it is called, and whether one of them has a drive; with the app's own access."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 
@@ -11,6 +13,7 @@ from backup_core.graph.refusals import Forbidden, Refused
 
 PAGE_MAX = 999  # Graph answers 400 to 1,000
 _SELECT = "id,userPrincipalName,displayName,userType"
+_SOME = 25  # users tell which domain a tenant has
 
 
 class User(NamedTuple):
@@ -41,9 +44,12 @@ class UsersDrive(NamedTuple):
     drive_id: str = ""
 
 
-def users_page(client: GraphClient, link: str = "") -> UsersPage:
-    """The first page, or the one at a link of the page before. Forbidden, Refused (a link that is too old: 400)."""
-    params = None if link else {"$select": _SELECT, "$top": str(PAGE_MAX)}
+def users_page(client: GraphClient, link: str = "", top: int = 0) -> UsersPage:
+    """The first page, of `top` users where that is given, or the one at a link of the page before.
+
+    Forbidden, Refused (a link that is too old: 400).
+    """
+    params = None if link else {"$select": _SELECT, "$top": str(top or PAGE_MAX)}
     page = client.get_json(link or "/users", params, valid=lambda json: isinstance(json.get("value"), list))
     users = [_user(json) for json in page["value"] if isinstance(json, dict) and _text(json, "id")]
     return UsersPage(users, _text(page, "@odata.nextLink"))
@@ -64,6 +70,17 @@ def organization(client: GraphClient) -> Organization | None:
     known = [each for each in domains if isinstance(each, dict)] if isinstance(domains, list) else []
     chosen = next((each for each in known if each.get("isDefault") is True), known[0] if known else {})
     return Organization(_text(found, "displayName"), _text(chosen, "name"))
+
+
+def domain_by_users(client: GraphClient) -> str:
+    """The domain that most of the first users have, for a tenant that does not say what it is called."""
+    return usual_domain(users_page(client, top=_SOME).users)
+
+
+def usual_domain(users: Iterable[User]) -> str:
+    """The domain that most of them have, guests aside; "" where nobody has one."""
+    domains = Counter(filter(None, (domain_of(user.upn) for user in users if not user.guest)))
+    return domains.most_common(1)[0][0] if domains else ""
 
 
 def drive_of(client: GraphClient, user_id: str) -> UsersDrive:

@@ -3,6 +3,8 @@
 What restic knows of is never touched, and nothing that any of the newest heads names.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from backup_core.clock import Clock
@@ -13,6 +15,7 @@ from backup_core.repository.lock import RepositoryLock
 from backup_core.repository.repository import Repository
 
 HEADS_KEPT = 3  # the newest, and two ways back where it turns out to be damaged
+_AT_ONCE = 8  # the log of a first backup has thousands of objects
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,11 @@ def sweep(repository: Repository, clock: Clock, run_id: str) -> Swept:
 
 
 def _delete(repository: Repository, names: list[str]) -> int:
-    for name in names:
-        try:
+    def delete(name: str) -> None:
+        with suppress(NotFound):  # a sweep that was killed, and whose work is done again
             repository.store.delete(name)
-        except NotFound:
-            pass  # a sweep that was killed, and whose work is done again
+
+    with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="sweep") as threads:
+        for _ in threads.map(delete, names):
+            pass
     return len(names)

@@ -120,7 +120,7 @@ def _after_sign_in(service: Service, before: Account | None, person: Person, ten
     known = before or Account(person.id, person.tenant, created_at=now, state="left")
     named = replace(known, upn=person.upn[:_TEXT_MAX], display_name=person.name[:_TEXT_MAX], state_before="")
     if not named.included:
-        return replace(named, state="excluded")
+        return replace(named, state="excluded", state_before=known.state_before)
     let_in = known.state in (PROTECTED, "sign-in-again", "no-drive", "excluded")
     organisation_is_in = tenant.state == CONNECTED and tenant.connected_at is not None
     if needs_approval(service, person.tenant) and not let_in and not organisation_is_in:

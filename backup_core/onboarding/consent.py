@@ -5,6 +5,7 @@ read by `enrolment.py`.
 """
 
 import datetime
+import logging
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -13,11 +14,13 @@ from backup_core.errors import AccessDenied, DrivekeepError, Temporary
 from backup_core.graph.application import graph_resource
 from backup_core.graph.claims import app_claims
 from backup_core.graph.client import TokenSource
-from backup_core.graph.users import Organization, organization
+from backup_core.graph.users import Organization, domain_by_users, organization
 from backup_core.onboarding.needs import Service, needs_approval
 from backup_core.onboarding.tenant_change import Decision, change_tenant
 from backup_core.registry.table import Conflict
 from backup_core.registry.tenants import CONNECTED, CONSENT_LOST, PENDING, Tenant
+
+_log = logging.getLogger(__name__)
 
 ROLES = ("Files.Read.All", "User.Read.All")
 
@@ -77,8 +80,10 @@ def prove(tokens: TokenSource, tenant: str, client_id: str) -> Proof:
     except Temporary as error:
         return Proof("waiting", retry_after=error.retry_after or ASK_AGAIN_SECONDS)
     except AccessDenied as error:
-        waiting = error.reason == "consent-lost"  # the tenant does not know the app: not yet, perhaps
-        return Proof("waiting", retry_after=ASK_AGAIN_SECONDS) if waiting else Proof("error")
+        if error.reason == "consent-lost":  # the tenant does not know the app: not yet, perhaps
+            return Proof("waiting", retry_after=ASK_AGAIN_SECONDS)
+        _log.warning("The app could not prove itself to the tenant %s: %s", tenant, error)
+        return Proof("error")
     if claims.tenant != tenant or claims.app != client_id.lower():
         return Proof("wrong-tenant")
     if not claims.roles:
@@ -131,7 +136,7 @@ def _not_yet(reason: str, retry_after: float | None) -> dict[str, Any]:
 def register(service: Service, tenant: str, who: str) -> Settled:
     """What becomes of a tenant that has proved its consent. Running it twice changes nothing more."""
     service.check_master_key()
-    called = what_it_is_called(service, tenant)
+    called = _called(service, tenant)
     settled: list[Settled] = []
 
     def decide(before: Tenant | None) -> Decision:
@@ -157,12 +162,28 @@ def note_lost_consent(service: Service, tenant: str, who: str) -> bool:
     return after is not None and after.state == CONSENT_LOST
 
 
-def what_it_is_called(service: Service, tenant: str) -> Organization:
-    """Name and domain, empty where Microsoft does not say: not everybody grants that role, and nothing hangs on it."""
+def what_it_is_called(service: Service, tenant: str) -> Organization | None:
+    """Name and domain; None where Microsoft does not say: not everybody grants that role, and nothing hangs on it."""
     try:
-        return organization(service.graph(tenant).client) or Organization("", "")
+        return organization(service.graph(tenant).client)
     except DrivekeepError:
-        return Organization("", "")
+        return None
+
+
+def _called(service: Service, tenant: str) -> Organization:
+    """The same, where it is unknown by what its users are called: whoever lets a tenant in must know which one it is.
+
+    Empty where that cannot be found out either, or where an earlier answer stands.
+    """
+    called = what_it_is_called(service, tenant)
+    if called is not None:
+        return called
+    known = service.registry.tenants.get(tenant)
+    try:
+        domain = "" if known and known.name else domain_by_users(service.graph(tenant).client)
+    except DrivekeepError:
+        domain = ""
+    return Organization(domain, domain)
 
 
 def _after_consent(service: Service, before: Tenant | None, tenant: str, called: Organization) -> tuple[Tenant, Kind]:

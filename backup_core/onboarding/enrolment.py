@@ -12,7 +12,16 @@ from typing import Any, TypeVar
 
 from backup_core.errors import AccessDenied, DrivekeepError, Inconsistent, Temporary
 from backup_core.graph.client import GraphClient
-from backup_core.graph.users import User, UsersDrive, UsersPage, domain_of, drive_of, is_expired_link, users_page
+from backup_core.graph.users import (
+    Organization,
+    User,
+    UsersDrive,
+    UsersPage,
+    drive_of,
+    is_expired_link,
+    users_page,
+    usual_domain,
+)
 from backup_core.onboarding.consent import note_lost_consent, prove, what_it_is_called
 from backup_core.onboarding.membership import after_leaving, after_reading, asks_for_drive
 from backup_core.onboarding.needs import Service
@@ -191,9 +200,8 @@ class _Enrolment:
 
     def _name_tenant(self, page: UsersPage) -> None:
         """Name and domain as Microsoft says; where it may not be asked, the domain that most of its users have."""
-        called = what_it_is_called(self._service, self.tenant)
-        domains = Counter(filter(None, (domain_of(user.upn) for user in page.users if not user.guest)))
-        usual = domains.most_common(1)[0][0] if domains else ""
+        called = what_it_is_called(self._service, self.tenant) or Organization("", "")
+        usual = usual_domain(page.users)
 
         def decide(before: Tenant | None) -> Decision | None:
             if before is None:

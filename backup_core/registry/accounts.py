@@ -39,7 +39,7 @@ class Account:
     """One person's drive. Ids become lower case; times are in UTC and keep whole milliseconds.
 
     `outcome`: how its last backup ended ("complete", "incomplete", "failed"), "" before the first. `state_before`: what
-    it was before it left. `seen`: the reading of the tenant's users that met it last. `etag`: its row's version, "" for
+    it was before it left, or "pending" where it was left out before it was let in. `etag`: its row's version, "" for
     one that is not stored.
     """
 
@@ -61,7 +61,6 @@ class Account:
     no_drive_checked_at: datetime.datetime | None = None
     created_at: datetime.datetime | None = None
     state_before: str = ""
-    seen: str = ""
     etag: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
@@ -221,6 +220,5 @@ def _account(row: Row) -> Account:
         no_drive_checked_at=read.time("no_drive_checked_at"),
         created_at=read.time("created_at"),
         state_before=read.text("state_before"),
-        seen=read.text("seen"),
         etag=row.etag,
     )

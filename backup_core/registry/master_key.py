@@ -14,8 +14,6 @@ from backup_core.errors import Usage
 
 KEY_BYTES = 32
 
-_UNRESOLVED = "@Microsoft.KeyVault("  # how a reference begins that App Service could not replace by the secret
-
 
 @dataclass(frozen=True)
 class MasterKey:
@@ -28,7 +26,7 @@ class MasterKey:
     def from_text(cls, text: str | None, previous_text: str | None = None) -> "MasterKey":
         """From the settings DRIVEKEEP_MASTER_KEY and DRIVEKEEP_MASTER_KEY_PREVIOUS (comma list): base64 of 32 bytes.
 
-        Usage where one is missing or is something else; its reason is "key-vault" for a reference left unresolved.
+        Usage where one is missing or is something else.
         """
         former = [each for each in (previous_text or "").split(",") if each.strip()]
         return cls(
@@ -69,14 +67,6 @@ def _decoded(setting: str, text: str) -> bytes:
             f"{setting} is not set.",
             remedy="Set it to 32 random bytes in base64 (`openssl rand -base64 32`), and keep a copy in a safe place: "
             "without it no repository of the service can be opened.",
-        )
-    if text.startswith(_UNRESOLVED):
-        raise Usage(
-            f"{setting} is a Key Vault reference that was not resolved.",
-            why="App Service puts the secret in its place only where the app's identity may read it.",
-            remedy="Give the app's managed identity the role Key Vault Secrets User, check the name of the secret and "
-            "the vault's firewall, then restart the app.",
-            reason="key-vault",
         )
     try:
         key = base64.b64decode(text, validate=True)

@@ -4,7 +4,9 @@ There is at most one per account, and that makes a drive's run single: scheduled
 """
 
 import datetime
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from backup_core.errors import DrivekeepError
 from backup_core.runs.run import NOTHING_DONE, QUEUED, RUNNING, Progress
@@ -28,7 +30,8 @@ class Claim:
     the end of this claim, which does not do that run's work. `cancelled`: whether its run is, as `beat` has found.
 
     `counted`: what of `progress` stands in the run's row already. `moved`: whether this turn has done anything;
-    `deaths`: turns in a row that ended by dying without having done anything.
+    `deaths`: turns in a row that ended by dying without having done anything. `done`: what was told of the drive's
+    snapshot, once it is made; from then on nothing is left but to `finish`.
     """
 
     tenant: str
@@ -51,6 +54,7 @@ class Claim:
     deaths: int = 0
     put_back_for: str = ""
     next_run: str = ""
+    done: Mapping[str, Any] = field(default_factory=dict)
     cancelled: bool = False
     etag: str = field(default="", compare=False)
 

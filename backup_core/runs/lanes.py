@@ -73,6 +73,14 @@ class Lanes:
         run = self._desk.run_of(beaten)
         return replace(beaten, cancelled=run is not None and run.cancelled)
 
+    def note_done(self, tenant: str, account: str, token: str, told: Mapping[str, Any]) -> None:
+        def make_changes() -> list[Change]:
+            claim = self._held(tenant, account, token)
+            done = replace(claim, done=told, beat_at=self._desk.now(), moved=True)
+            return [] if claim.done else [Replace(rows.claim_key(account), rows.claim_values(done), claim.etag)]
+
+        self._desk.commit(tenant, make_changes)
+
     def finish(self, tenant: str, account: str, token: str, result: Result) -> None:
         def make_changes() -> list[Change]:
             if self._was_given_back(tenant, account, token, _FINISHED):

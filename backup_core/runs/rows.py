@@ -131,6 +131,7 @@ def read_claim(row: Row) -> Claim:
         deaths=int(row.values.get("deaths", 0)),
         put_back_for=read.text("put_back_for"),
         next_run=read.text("next_run"),
+        done=read.mapping("done"),
         etag=row.etag,
     )
 

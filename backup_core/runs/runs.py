@@ -109,6 +109,10 @@ class Runs:
         """
         return self._lanes.beat(tenant, account, token, progress, gained)
 
+    def note_done(self, tenant: str, account: str, token: str, told: Mapping[str, Any]) -> None:
+        """The drive's work is done, and `told` is what is to be said of it; kept until the claim ends. ClaimLost."""
+        self._lanes.note_done(tenant, account, token, told)
+
     def finish(self, tenant: str, account: str, token: str, result: Result) -> None:
         """The end of a claim. To do it twice is no error; ClaimLost where it is another's, and then nothing changes."""
         self._lanes.finish(tenant, account, token, result)

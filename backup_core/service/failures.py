@@ -5,13 +5,14 @@ import traceback
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from backup_core.backup.run_log import Unplanned
 from backup_core.drive_state.segments import StateDamaged
-from backup_core.errors import Damaged, DrivekeepError, Inconsistent, Locked, Temporary, WrongPassword
-from backup_core.graph.refusals import Forbidden
+from backup_core.errors import AccessDenied, Damaged, DrivekeepError, Inconsistent, Locked, Temporary, WrongPassword
+from backup_core.graph.refusals import Forbidden, Refused
 from backup_core.runs.claim import ClaimLost
 from backup_core.runs.run import REASONS
 
-LOCKED_PAUSE_SECONDS = 60.0  # somebody's check or prune; there is no hurry
+LOCKED_PAUSE_SECONDS = 120.0  # somebody's check or prune; after some of these pauses the run fails
 _FRAMES_MAX = 12  # of a stack: the innermost ones say where it happened
 _WHY_MAX = 500  # characters of a message that goes through a history
 
@@ -40,15 +41,23 @@ def failure_of(error: DrivekeepError) -> Failure:
     """An error's own words go along where they can name no file of the drive."""
     if isinstance(error, ClaimLost):
         return Failure("claim-lost")
+    if isinstance(error, Unplanned):
+        return Failure("unplanned")
     if isinstance(error, Inconsistent | StateDamaged):
         return Failure("inconsistent")
-    message = "" if isinstance(error, Damaged) else " ".join(filter(None, (error.what, error.why)))[:_WHY_MAX]
-    reason = _reason(error)
+    reason, message = _reason(error), _words(error)
     if isinstance(error, Locked):
         return Failure(reason, again=True, retry_after=LOCKED_PAUSE_SECONDS, message=message)
     if isinstance(error, Temporary):
         return Failure(reason, again=True, retry_after=error.retry_after or 0.0, message=message)
     return Failure(reason, message=message)
+
+
+def _words(error: DrivekeepError) -> str:
+    if isinstance(error, Damaged):
+        return ""
+    told = [error.what] if isinstance(error, Refused | Forbidden) else [error.what, error.why]  # why: Microsoft's words
+    return " ".join(filter(None, told))[:_WHY_MAX]
 
 
 def log_unexpected(log: logging.Logger, what: str, error: Exception) -> None:
@@ -67,4 +76,7 @@ def _reason(error: DrivekeepError) -> str:
     named = _OTHER_NAMES.get(error.reason, error.reason)
     if named in REASONS:
         return named
-    return "drive-blocked" if isinstance(error, Forbidden) else "internal"
+    if isinstance(error, Forbidden):
+        return "drive-blocked"
+    # What Microsoft refuses has a reason of its own: what has none is the storage's refusal.
+    return "storage-unreachable" if isinstance(error, AccessDenied) and error.reason == "access-denied" else "internal"

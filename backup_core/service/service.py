@@ -9,7 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from backup_core import wiring
@@ -30,7 +30,7 @@ from backup_core.runs.runs import Runs
 from backup_core.runs.schedule import valid_cron
 from backup_core.service.throttle import SharedPause
 from backup_core.settings import Settings
-from backup_core.settings.table import CLOUDS
+from backup_core.settings.table import CLOUDS, SETTINGS
 from backup_core.storage.azure_client import BlobAccount
 from backup_core.storage.locations import AzureLocation
 
@@ -247,12 +247,17 @@ class Service:
         ]
         if all(self._usable(name) for name in ("DRIVEKEEP_MASTER_KEY", "DRIVEKEEP_MASTER_KEY_PREVIOUS")):
             checks.append(("master-key", self.check_master_key))
+        checks += [("setting", partial(self.settings.text, name)) for name in SETTINGS]
+        said: set[str] = set()
         for name, check in checks:
             try:
                 check()
             except DrivekeepError as error:
                 reason = name if isinstance(error, Usage) and error.reason == "usage" else error.reason
-                yield Problem(reason, " ".join(filter(None, (error.what, error.why))), error.remedy)
+                message = " ".join(filter(None, (error.what, error.why)))
+                if message not in said:
+                    yield Problem(reason, message, error.remedy)
+                said.add(message)
         for warning in self.settings.warnings:
             yield Problem("setting", warning, "Check how it is spelt.")
 

@@ -4,10 +4,11 @@ import datetime
 import logging
 from typing import Any
 
-from backup_core.errors import DrivekeepError
+from backup_core.errors import Temporary
 from backup_core.onboarding.consent import note_lost_consent
-from backup_core.runs.claim import Claim, ClaimLost
-from backup_core.runs.run import COMPLETE, FAILED, INCOMPLETE, Result
+from backup_core.runs.claim import MAINTAIN, Claim, ClaimLost
+from backup_core.runs.run import COMPLETE, FAILED, INCOMPLETE, INTERNAL, Result
+from backup_core.service.failures import log_unexpected
 from backup_core.service.service import Service
 
 _log = logging.getLogger(__name__)
@@ -33,12 +34,13 @@ _MESSAGES = {
 
 
 def claim_next(service: Service, tenant: str, lane: str) -> dict[str, Any]:
-    """`{"ok": True, "claim": {...}}` with what the steps need to know; `{"ok": False}` where nothing may start."""
+    """`{"ok": True, "claim": {...}}` with what the steps need to know; `{"ok": False}` where nothing may start, with
+    `again` where that may be otherwise soon.
+    """
     try:
         claim = service.runs.claim_next(tenant, lane)
-    except DrivekeepError as error:
-        _log.warning("No drive could be claimed: %s", error)
-        return {"ok": False}
+    except Exception as error:
+        return _refused("No drive could be claimed.", error)
     if claim is None:
         return {"ok": False}
     return {
@@ -49,12 +51,15 @@ def claim_next(service: Service, tenant: str, lane: str) -> dict[str, Any]:
             "token": claim.token,
             "kind": claim.kind,
             "first_turn": not claim.put_back_for,
+            "trust_state": claim.put_back_for != "inconsistent",
         },
     }
 
 
 def finish(service: Service, job: dict[str, Any]) -> dict[str, Any]:
-    """Write down how a turn ended. May be done twice; for a claim that is another's by now it does nothing."""
+    """Write down how a turn ended. May be done twice; for a claim that is another's by now it does nothing. Where it
+    cannot be done the claim stays, and is freed when nobody works on it any more.
+    """
     tenant, account, token = job["tenant"], job["account"], job["token"]
     try:
         if job["end"] == "put-back":
@@ -68,18 +73,22 @@ def finish(service: Service, job: dict[str, Any]) -> dict[str, Any]:
         service.runs.finish(tenant, account, token, _result(service, claim, job))
     except ClaimLost:
         return {"ok": False, "reason": "claim-lost"}
-    except DrivekeepError as error:  # the claim stays, and a tick frees it when nobody works on it any more
-        _log.warning("The end of a drive's turn could not be written down: %s", error)
-        return {"ok": False, "reason": error.reason}
+    except Exception as error:
+        return _refused("The end of a drive's turn could not be written down.", error)
     return {"ok": True}
 
 
+def _refused(what: str, error: Exception) -> dict[str, Any]:
+    log_unexpected(_log, what, error)
+    return {"ok": False, "again": isinstance(error, Temporary)}
+
+
 def _result(service: Service, claim: Claim, job: dict[str, Any]) -> Result:
-    if job["end"] != "done":
-        reason = job["reason"]
+    summary = job.get("summary")
+    if job["end"] != "done" or (summary is None and claim.kind != MAINTAIN):
+        reason = job.get("reason", INTERNAL)
         message = job.get("message") or _MESSAGES.get(reason, _MESSAGES["internal"])
         return Result(FAILED, reason=reason, message=message, account_state=_ACCOUNT_STATES.get(reason, ""))
-    summary = job.get("summary")
     if summary is None:
         return Result(COMPLETE if job.get("sound", True) else INCOMPLETE)
     counted = {**summary, **_cost(service, claim)}

@@ -13,14 +13,15 @@ from typing import TypeVar
 
 from backup_core import wiring
 from backup_core.backup.job import BackupJob, Components
-from backup_core.errors import DrivekeepError, NoRepository, Usage, WrongPassword
+from backup_core.errors import DrivekeepError, NoRepository, NotFound, Usage, WrongPassword
 from backup_core.graph.drives import Drive, my_drive, user_drive
 from backup_core.graph.sign_in import SignedIn
+from backup_core.repository import layout
+from backup_core.repository.crypto import Keys
 from backup_core.repository.repository import Repository
 from backup_core.runs.claim import Claim
 from backup_core.service.connected import ConnectedTokens
 from backup_core.service.service import SAVES_AT_ONCE, Service
-from backup_core.storage.store import Store
 
 REMEMBERED_MAX = 256  # drives; a process works for some of them at a time, one after the other
 
@@ -57,9 +58,12 @@ class Workplace:
 
 
 def graph_of(service: Service, tenant: str, account: str) -> tuple[wiring.Graph, bool]:
-    """The way to an account's drive, and whether it is by the person's own sign-in rather than the app's access."""
-    kept = ConnectedTokens(service, tenant, account)
-    if not kept.is_there():
+    """The way to an account's drive, and whether it is by the person's own sign-in rather than the app's access.
+
+    Once the organisation has consented, that covers all of its people: who signed in before needs not do so again.
+    """
+    found, kept = service.registry.tenants.get(tenant), ConnectedTokens(service, tenant, account)
+    if (found is not None and found.connected_at is not None) or not kept.is_there():
         return service.graph(tenant), False
     tokens = SignedIn(
         service.sign_in_host,
@@ -114,16 +118,28 @@ def _repository(service: Service, place: wiring.Place, claim: Claim, drive: Driv
 def _opened(service: Service, place: wiring.Place, tenant: str, account: str) -> Repository:
     """By any of the passwords; the keys are remembered, since deriving them is slow on purpose."""
 
-    def open_it() -> tuple[Store, Repository]:
+    def open_it() -> tuple[Keys, str, int]:
         refused: DrivekeepError = Usage("There is no master key.")
         for password in service.master.repository_passwords(tenant, account):
             try:
-                return place.store, wiring.open_repository(place, partial(str, password))
+                opened = wiring.open_repository(place, partial(str, password))
+                return opened.keys, opened.id, opened.version
             except WrongPassword as error:
                 refused = error
         raise refused
 
-    _, known = _keys.get((id(service), tenant, account), open_it)
-    if not wiring.is_there(place):  # erased meanwhile: what is remembered must not bring it back
-        raise NoRepository("There is no repository at this place.", why="It has no `config`.")
-    return Repository(place.store, known.keys, known.id, known.version, place.content_store)
+    known = _keys.get((id(service), tenant, account, *_seen_outside(place)), open_it)
+    return Repository(place.store, *known, place.content_store)
+
+
+def _seen_outside(place: wiring.Place) -> tuple[bytes, tuple[str, ...]]:
+    """What tells a repository from one that was here before it, and its key files from former ones. NoRepository.
+
+    What is remembered of one that was erased must neither bring it back nor write into the next one; and where a key
+    file was destroyed, nothing may be stored that can be read by nobody but a process that remembers.
+    """
+    try:
+        config = place.store.get(layout.CONFIG)
+    except NotFound:
+        raise NoRepository("There is no repository at this place.", why="It has no `config`.") from None
+    return config, tuple(stored.name for stored in place.store.list(layout.KEYS))

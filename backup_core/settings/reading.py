@@ -17,6 +17,7 @@ from backup_core.errors import Usage
 from backup_core.settings.table import CLOUDS, PUBLIC_CLIENT_ID, SETTINGS, Setting, key_of
 
 _MASK = "********"
+_UNRESOLVED = "@Microsoft.KeyVault("  # how a reference begins that App Service could not replace by the secret
 _FOR_LIBRARIES = ("REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "NO_PROXY")
 # What any program needs to run and to show itself: no setting is among it, no proxy, nothing secret.
 _PLAIN = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TERM", "COLORTERM", "COLUMNS", "LINES", "NO_COLOR")
@@ -45,7 +46,19 @@ class Given:
     text: str = field(repr=False)
 
     def checked(self) -> str:
-        """The value as it is used. Usage names the setting and its origin, and quotes the value unless it is secret."""
+        """The value as it is used. Usage names the setting and its origin, and quotes the value unless it is secret.
+
+        Its reason is "key-vault" for a reference left unresolved: whoever took that for a key would let anybody in who
+        guesses where the key lies.
+        """
+        if self.text.strip().startswith(_UNRESOLVED):
+            raise Usage(
+                f"{self.setting.name} is a Key Vault reference that was not resolved.",
+                why="App Service puts the secret in its place only where the app's identity may read it.",
+                remedy="Give the app's managed identity the role Key Vault Secrets User, check the name of the secret "
+                "and the vault's firewall, then restart the app.",
+                reason="key-vault",
+            )
         try:
             return self.setting.check(self.text)
         except ValueError as error:

@@ -89,7 +89,6 @@ def _told(error: AzureError, what: str) -> DrivekeepError:
             why=why,
             remedy="Check the key and this machine's clock; an identity needs the role Storage Blob Data Contributor "
             "on the container; a firewall of the account must let this machine in.",
-            reason=UNREACHABLE,
         )
     if status in {408, 429} or status >= 500 or not code:
         return Temporary(

@@ -6,6 +6,7 @@ import azure.functions as func
 import msgspec
 
 from backup_core.errors import Usage
+from backup_core.onboarding.inclusion import TenantWaits, letting_in_tenant
 from backup_core.registry import audit
 from backup_core.registry.accounts import Account
 from backup_core.registry.table import Change
@@ -52,10 +53,14 @@ def change_account(call: Call[NoQuery, shapes.AccountChange, shapes.Account]) ->
         after = changed(before, wanted, due_again=service.runs.due_again, may_approve=may_approve)
         if after == before:
             return []
-        note = audit.entry(service.clock, call.operator.who, "account.change", found.id, msgspec.to_builtins(wanted))
-        return [*accounts.changes(before, after), note]
+        who = call.operator.who
+        note = audit.entry(service.clock, who, "account.change", found.id, msgspec.to_builtins(wanted))
+        return [*accounts.changes(before, after), *letting_in_tenant(service, before, after, who), note]
 
-    service.registry.commit(found.tenant, changes)
+    try:
+        service.registry.commit(found.tenant, changes)
+    except TenantWaits as error:
+        raise Refusal(409, error.reason, str(error)) from None
     return _shown(call, accounts.get(found.tenant, found.id) or found)
 
 

@@ -1,4 +1,4 @@
-"""`/api/health`, `/api/audit` and `/api/openapi.json`."""
+"""`/api/health`, `/api/audit`, `/api/openapi.json`, and every address under `/api` that there is not."""
 
 import heapq
 from typing import Any
@@ -8,13 +8,16 @@ import azure.functions as func
 from backup_core import __version__
 from backup_core.triggers import ids, openapi, routes, shapes
 from backup_core.triggers.documents import audit_document
-from backup_core.triggers.http import Answer
+from backup_core.triggers.http import Answer, Request, answer
 from backup_core.triggers.lookup import visible_tenant, visible_tenants
 from backup_core.triggers.paging import next_page, split_page
+from backup_core.triggers.problems import not_here
 from backup_core.triggers.serving import Call, serve
 from backup_core.triggers.shapes import NoBody, NoQuery, Page
 
 blueprint = func.Blueprint()
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def show_health(call: Call[NoQuery, NoBody, shapes.Health]) -> Answer:
@@ -52,3 +55,15 @@ def show_openapi(call: Call[NoQuery, NoBody, dict[str, Any]]) -> Answer:
 serve(blueprint, routes.HEALTH, show_health)
 serve(blueprint, routes.LIST_AUDIT, list_audit)
 serve(blueprint, routes.OPENAPI, show_openapi)
+
+
+# The host of Azure asks the functions whose route fits in the order of their names, so that this one must come last.
+@blueprint.function_name("unknown_api")
+@blueprint.route("api/{*rest}", methods=_METHODS, auth_level=func.AuthLevel.ANONYMOUS)
+def unknown_api(req: func.HttpRequest) -> func.HttpResponse:
+    """The host's own 404 says nothing at all; a program is answered as by every other route."""
+    return answer(req, _nothing_here)
+
+
+def _nothing_here(_: Request) -> Answer:
+    raise not_here()

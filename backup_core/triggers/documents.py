@@ -75,7 +75,7 @@ def run_document(run: Run, results: Sequence[shapes.Result] = (), results_next: 
             "drives_total": run.drives_total,
             "drives_done": run.drives_done,
             "items_done": progress.items_done,
-            "items_total": progress.items_total or None,
+            "items_total": progress.items_total or (None if run.open else 0),
             "bytes_done": progress.bytes_done,
             "throttled_seconds": progress.throttled_seconds,
             "estimated_end_at": time_text(run.estimated_end_at),

@@ -146,7 +146,7 @@ def connect_callback(request: Request, service: Service) -> Answer:
     except StateRefused:
         return _outcome("connect", "expired")
     gone = set_cookie(request, _COOKIE["connect"], "", 0)
-    if flow.get("state") != given["state"] or not given.get("code"):
+    if not given.get("code"):
         return _outcome("connect", "error", gone)
     try:
         signed_in = code_sign_in(service).finish(flow, given["code"])

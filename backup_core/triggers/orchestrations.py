@@ -12,7 +12,7 @@ from typing import Any
 
 import azure.durable_functions as df
 
-from backup_core.triggers.turn import GROUP, TRIES_MAX, Result, Steps, Turn
+from backup_core.triggers.turn import FIRST_PAUSE_SECONDS, GROUP, TRIES_MAX, Result, Steps, Turn
 
 blueprint = df.Blueprint()
 
@@ -21,6 +21,7 @@ CONSENT_TRIES = 40  # half a minute apart: a consent that has not arrived after 
 CONSENT_PAUSE_SECONDS = 30
 PAGES_PER_HISTORY = 50
 ROUNDS_MAX = 8  # of saving and committing in one turn
+BEGINNINGS_MAX = 3  # of one turn: with the drive state, without it, and behind another run that was first
 
 
 @blueprint.orchestration_trigger(context_name="context")
@@ -28,7 +29,7 @@ def lane(context: df.DurableOrchestrationContext) -> Generator[Any, Any, None]:
     """Works off one tenant's queue, one drive after the other, until nothing may start."""
     job: Result = context.get_input()
     for _ in range(DRIVES_PER_HISTORY):
-        claimed: Result = yield context.call_activity("claim_next", job)
+        claimed = yield from _called(context, "claim_next", job)
         if not claimed["ok"]:
             return
         claim = claimed["claim"]
@@ -38,18 +39,38 @@ def lane(context: df.DurableOrchestrationContext) -> Generator[Any, Any, None]:
             ending: Result = yield context.call_sub_orchestrator(work, claim)
         except Exception:
             ending = {"end": "failed", "reason": "internal"}
-        yield context.call_activity("finish_drive", {**claim, **ending})
+        yield from _called(context, "finish_drive", {**claim, **ending})
     context.continue_as_new(job)
+
+
+def _called(context: df.DurableOrchestrationContext, name: str, job: Result) -> Steps:
+    """What an activity answers that only reads and writes rows, which is tried again where it may do better then."""
+    result: Result = {}
+    for tries in range(TRIES_MAX):
+        if tries:
+            yield _timer(context, FIRST_PAUSE_SECONDS * 2.0 ** (tries - 1))
+        try:
+            result = yield context.call_activity(name, job)
+        except Exception:  # its process died
+            result = {"ok": False, "again": True}
+        if not result.get("again"):
+            break
+    return result
 
 
 @blueprint.orchestration_trigger(context_name="context")
 def back_up_drive(context: df.DurableOrchestrationContext) -> Generator[Any, Any, Result]:
     """One turn of one drive: plan, batches, commit. What it returns says what becomes of the claim."""
-    turn = Turn(context)
-    ending = yield from _back_up(turn, start_over=False)
-    if ending.get("reason") == "inconsistent":
-        turn.anew()
-        ending = yield from _back_up(turn, start_over=True)
+    turn, start_over = Turn(context), False
+    ending: Result = {}
+    for _ in range(BEGINNINGS_MAX):
+        ending = yield from _back_up(turn, start_over)
+        start_over = ending["end"] == "failed" and ending["reason"] == "inconsistent" and turn.trusts_state
+        if not start_over and ending.get("reason") != "unplanned":
+            break
+        turn.anew(trust_state=turn.trusts_state and not start_over)
+    if ending["end"] == "put-back" and not turn.trusts_state:
+        ending = {**ending, "reason": "inconsistent"}  # the next turn is told so, and goes on without the drive state
     return ending
 
 
@@ -61,8 +82,8 @@ def _back_up(turn: Turn, start_over: bool) -> Steps:
             return {"end": "done", **step}
         if "count" not in step:
             step = yield from turn.step("cut_batches")
-        saved = yield from _save(turn, step.get("first", 1), step.get("count", 0))
-        idle = 0 if saved else idle + 1
+        came = yield from _save(turn, step.get("first", 1), step.get("count", 0))
+        idle = 0 if came else idle + 1
         step = yield from turn.step("commit_snapshot")
         if turn.ending is not None:
             return turn.ending
@@ -71,17 +92,20 @@ def _back_up(turn: Turn, start_over: bool) -> Steps:
     return turn.ending or {"end": "put-back", "seconds": 0, "reason": "turn"}
 
 
-def _save(turn: Turn, first: int, count: int) -> Generator[Any, Any, int]:
-    """Save batches in groups; how many files came. A batch that failed is cut anew in the next round."""
-    files = troubles = 0
-    for start in range(first, first + count, GROUP):
-        if turn.is_over():
-            break
-        results = yield from turn.group(list(range(start, min(start + GROUP, first + count))))
-        files += sum(result.get("files", 0) for result in results)
+def _save(turn: Turn, first: int, count: int) -> Generator[Any, Any, bool]:
+    """Save batches in groups; whether anything came. A batch that failed is cut anew in the next round; one that met a
+    busy process comes once more, behind the others.
+    """
+    waiting = list(range(first, first + count))
+    came, troubles = False, 0
+    while waiting and not turn.is_over():
+        group, waiting = waiting[:GROUP], waiting[GROUP:]
+        results = yield from turn.group(group)
+        waiting += [number for number, result in zip(group, results, strict=False) if result.get("busy")]
+        came = came or any(result.get("files") or result.get("bytes") for result in results)
         troubles = troubles + 1 if all(not result["ok"] for result in results) else 0
         yield from turn.heed(results, troubles)
-    return files
+    return came
 
 
 @blueprint.orchestration_trigger(context_name="context")

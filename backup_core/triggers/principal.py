@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import msgspec
 
 from backup_core.errors import DrivekeepError
+from backup_core.onboarding.connect import PERSONAL_TENANT
 from backup_core.service import Service
 from backup_core.settings.platform import signs_people_in
 from backup_core.triggers.http import Refusal, Request
@@ -24,6 +25,8 @@ KEY_HEADER = "x-drivekeep-key"
 PRINCIPAL_HEADER = "x-ms-client-principal"
 
 ROLE = "Operator"
+# Personal accounts share one tenant, and so belong to nobody who signs in with one of them.
+_NOBODYS = {PERSONAL_TENANT: "00000000-0000-0000-0000-000000000000"}
 _ROLES = ("roles",)
 _TENANT = ("tid", "http://schemas.microsoft.com/identity/claims/tenantid")
 _NAME = ("preferred_username", "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn", "upn")
@@ -98,7 +101,9 @@ def find_operator(request: Request, service: Service) -> Operator | None:
     if person is None or not person.is_operator:
         return None
     home = _text(service, "DRIVEKEEP_HOME_TENANT").strip().lower()
-    return Operator(person.name, None if home and person.tenant == home else person.tenant)
+    if home and person.tenant == home:
+        return Operator(person.name, None)
+    return Operator(person.name, _NOBODYS.get(person.tenant, person.tenant))
 
 
 def find_person(request: Request, service: Service) -> Person | None:

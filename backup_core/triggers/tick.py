@@ -14,7 +14,7 @@ from azure.durable_functions.models.OrchestrationRuntimeStatus import Orchestrat
 from backup_core.runs.claim import Claim
 from backup_core.service import Service, current, schedule
 from backup_core.service.failures import log_unexpected
-from backup_core.triggers.lanes import start_enrolment, start_lanes
+from backup_core.triggers.lanes import lane_id, start_enrolment, start_lanes
 
 blueprint = df.Blueprint()
 
@@ -46,7 +46,7 @@ def _is_by_hand(service: Service, timer: Any) -> bool:
     following = (timer.schedule_status or {}).get("Next")
     if not following:
         return True
-    return datetime.datetime.fromisoformat(following) > service.clock.now() + datetime.timedelta(seconds=1)
+    return _in_utc(datetime.datetime.fromisoformat(following)) > service.clock.now() + datetime.timedelta(seconds=1)
 
 
 async def _look_after(service: Service, client: df.DurableOrchestrationClient, tenant: str, by_hand: bool) -> None:
@@ -55,6 +55,8 @@ async def _look_after(service: Service, client: df.DurableOrchestrationClient, t
     if await asyncio.to_thread(schedule.users_are_due, service, tenant, by_hand):
         await start_enrolment(client, tenant)
     lanes = await asyncio.to_thread(schedule.queue_due, service, tenant)
+    if lanes:
+        await _end_hanging_lanes(service, client, tenant)
     await start_lanes(client, [tenant], lanes)
 
 
@@ -68,6 +70,22 @@ async def _bury(service: Service, client: df.DurableOrchestrationClient, claim: 
             await client.terminate(claim.lane, "It has not moved for too long.")
     if not alive:
         await asyncio.to_thread(schedule.free, service, claim)
+
+
+async def _end_hanging_lanes(service: Service, client: df.DurableOrchestrationClient, tenant: str) -> None:
+    """End the lanes that hold no claim and have not moved for too long. One that waits for its drive does not move."""
+    at_work = {claim.lane for claim in await asyncio.to_thread(service.runs.active, tenant)}
+    for number in range(service.drives_per_tenant):
+        lane = lane_id(tenant, number)
+        status = await client.get_status(lane)
+        if status is None or status.runtime_status not in _ALIVE or lane in at_work or not status.last_updated_time:
+            continue
+        if service.clock.now() - _in_utc(status.last_updated_time) >= datetime.timedelta(minutes=STUCK_MINUTES):
+            await client.terminate(lane, "It has not moved for too long.")
+
+
+def _in_utc(moment: datetime.datetime) -> datetime.datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)
 
 
 async def _purge(service: Service, client: df.DurableOrchestrationClient) -> None:

@@ -17,7 +17,7 @@ SECONDS_MAX = 30 * 60  # of work while others of the tenant wait: then it is the
 WAIT_MAX_SECONDS = 600.0  # a longer pause is not waited for by a lane
 GROUP = 4  # batches at once
 TRIES_MAX = 4  # of a step, or rounds of batches, that bring nothing
-_FIRST_PAUSE_SECONDS = 15.0
+FIRST_PAUSE_SECONDS = 15.0
 
 Result = dict[str, Any]
 Steps = Generator[Any, Any, Result]
@@ -33,6 +33,11 @@ class Turn:
         self._started: datetime.datetime = context.current_utc_datetime
         self._calls = 0
         self._others_wait = False
+
+    @property
+    def trusts_state(self) -> bool:
+        """Whether the run goes by the drive state; not any more once it has turned out to be wrong."""
+        return bool(self.claim.get("trust_state", True))
 
     def step(self, name: str, **more: Any) -> Steps:
         """Call an activity until it has nothing more to do. Its result; or the turn's ending is set."""
@@ -50,10 +55,10 @@ class Turn:
             yield from self.heed([result], tries)
         return {}
 
-    def anew(self) -> None:
-        """Begin again without the drive state: it and Microsoft's feed contradict each other."""
+    def anew(self, trust_state: bool) -> None:
+        """Begin again; without the drive state where it and Microsoft's feed contradict each other."""
         self.ending = None
-        self.claim = {**self.claim, "trust_state": False}
+        self.claim = {**self.claim, "trust_state": trust_state}
 
     def group(self, batches: list[int]) -> Generator[Any, Any, list[Result]]:
         """Save some batches at once; their results, those of failed activities, too."""
@@ -67,16 +72,19 @@ class Turn:
         return results
 
     def heed(self, results: list[Result], tries: int) -> Generator[Any, Any, None]:
-        """Do about failures what their reasons ask for: wait, or end the turn."""
+        """Do about failures what their reasons ask for: wait, or end the turn. Microsoft's pauses all have an end; what
+        else stays as it is, somebody's forgotten lock or a storage that is away, is reported after some tries.
+        """
         failed = [result for result in results if not result["ok"]]
         final = [result for result in failed if not result.get("again")]
+        patient = any(result["reason"] == "throttled" for result in failed)
         pause = max((float(result.get("retry_after") or 0) for result in results), default=0.0)
         if final:
             self.ending = _failed(final[0])
-        elif failed and tries >= TRIES_MAX and not pause:
+        elif failed and tries >= TRIES_MAX and not (patient and pause):
             self.ending = _failed(failed[0])
         elif failed and not pause:
-            pause = _FIRST_PAUSE_SECONDS * 2.0 ** (tries - 1)
+            pause = FIRST_PAUSE_SECONDS * 2.0 ** (tries - 1)
         if self.ending is None and pause > WAIT_MAX_SECONDS:
             self.ending = {"end": "put-back", "seconds": math.ceil(pause), "reason": "throttled"}
         if self.ending is None and pause > 0:

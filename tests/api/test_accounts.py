@@ -91,9 +91,41 @@ def test_a_personal_account_is_found_by_who_sees_all(service: ApiService, api: A
     """Its tenant belongs to nobody, so that no tenant's operator sees it."""
     service.registry.tenants.save(None, Tenant(PERSONAL_TENANT, "Personal accounts"))
     add(service, Account("00000000-0000-0000-aaaa-bbbbbbbbbbbb", PERSONAL_TENANT, "me@outlook.com"))
-    for who, status in ((PROGRAM, 200), (operator(HOME), 200), (operator(A), 404)):
+    for who, status in ((PROGRAM, 200), (operator(HOME), 200), (operator(A), 404), (operator(PERSONAL_TENANT), 404)):
         assert api.get("/api/accounts/me@outlook.com", who).status == status
         assert api.get(f"/api/tenants/{PERSONAL_TENANT}/accounts", who).status == status
+    assert api.get("/api/tenants", operator(PERSONAL_TENANT)).document["items"] == []
+
+
+@pytest.mark.parametrize("consented_at", [None, datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)])
+def test_nobody_is_let_in_before_their_tenant(
+    service: ApiService, api: Api, consented_at: datetime.datetime | None
+) -> None:
+    """The first of single people brings their tenant in; where the organisation waits itself, it comes first."""
+    tenant = service.registry.tenants.get(A)
+    service.registry.tenants.save(tenant, replace(tenant, state="pending", connected_at=consented_at))
+    account = service.registry.accounts.get(A, ANN)
+    service.registry.commit(A, lambda: service.registry.accounts.changes(account, replace(account, state="pending")))
+    reply = patch(api, {"included": True})
+    if consented_at is None:
+        assert (reply.status, reply.document["state"]) == (200, "protected")
+        assert service.registry.tenants.get(A).state == "connected"
+        rows = api.get(f"/api/audit?tenant={A}").document["items"]
+        assert {row["what"] for row in rows} == {"tenant.approve", "account.change"}
+    else:
+        assert (reply.status, reply.document["reason"]) == (409, "pending")
+        assert api.get(URL).document["state"] == "pending"
+
+
+def test_leaving_out_is_no_way_round_an_approval(service: ApiService, api: Api) -> None:
+    """Who was left out while they waited waits again, until somebody who may lets them in."""
+    account = service.registry.accounts.get(A, ANN)
+    service.registry.commit(A, lambda: service.registry.accounts.changes(account, replace(account, state="pending")))
+    assert patch(api, {"included": False}, operator(A)).document["state"] == "excluded"
+    reply = patch(api, {"included": True}, operator(A)).document
+    assert (reply["state"], reply["included"], reply["next_due_at"]) == ("pending", True, None)
+    patch(api, {"included": False}, operator(A))
+    assert patch(api, {"included": True}, operator(HOME)).document["state"] == "protected"
 
 
 def test_a_schedule_is_checked_and_moves_the_next_time(service: ApiService, api: Api) -> None:

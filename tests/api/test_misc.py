@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from support.api import ANN, BOB, HOME, PROGRAM, A, Api, ApiService, B, operator, principal
 
 from backup_core import __version__
@@ -56,3 +57,13 @@ def test_a_value_of_the_registry_that_is_none_is_no_answer(service: ApiService, 
     reply = api.get(f"/api/accounts/{ANN}")
     assert (reply.status, reply.document["reason"]) == (500, "internal")
     assert json.loads(caplog.records[0].getMessage())["correlation"] == reply.document["correlation"]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
+def test_what_is_not_there_is_said_as_a_problem(api: Api, method: str) -> None:
+    """An address under /api that no route has, with whatever method."""
+    for url in ("/api/nothing", "/api/runs/1/2/3", "/api/"):
+        reply = api.send(method, url, {})
+        assert (reply.status, reply.headers["content-type"]) == (404, "application/problem+json"), url
+        assert (reply.document["reason"], reply.document["instance"]) == ("not-found", url)
+    assert api.send("DELETE", "/api/runs", PROGRAM).document["status"] == 404

@@ -78,6 +78,14 @@ def test_batches_are_saved_then_committed(batches: int) -> None:
     assert (played.calls["save_batch"], played.calls["commit_snapshot"]) == (batches, 1)
 
 
+def test_busy_process_is_no_failure() -> None:
+    """A batch for which a process has no room comes again behind the others, as often as that takes."""
+    drive = Drive(3, {"save_batch": [{"ok": True, "files": 0, "bytes": 0, "whole": False, "busy": True}] * 20})
+    played = back_up(drive)
+    assert played.output["end"] == "done"
+    assert (played.calls["save_batch"], played.calls["commit_snapshot"]) == (23, 1)
+
+
 def test_turn_ends_before_its_history_is_long() -> None:
     """A drive of a thousand batches goes back to the queue after some, with a bounded history."""
     played = back_up(Drive(1000))

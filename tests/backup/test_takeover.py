@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.world import World
 
-from backup_core.backup import feed as feed_module
+from backup_core.backup import plan_writer
 from backup_core.backup.batches import cut_batches, save_batch
 from backup_core.backup.commit import commit_snapshot
 from backup_core.backup.feed import plan_changes
@@ -197,7 +197,7 @@ def test_two_full_scans_at_once(fresh: World, monkeypatch: pytest.MonkeyPatch, d
         fresh.drive.put_file(f"/d{number % 4}/{number}.txt", b"%d" % number)
     inner = fresh.store
     fresh.open_repository()
-    monkeypatch.setattr(feed_module, "PART_ITEMS", 1)
+    monkeypatch.setattr(plan_writer, "PART_ITEMS", 1)
 
     def die() -> None:
         if dies:
@@ -317,7 +317,7 @@ def test_damaged_index_file_of_somebody_else(fresh: World, lose_state: bool) -> 
 @pytest.mark.parametrize("missing", [1, 2, 3])
 def test_missing_part_of_an_unfinished_plan(fresh: World, monkeypatch: pytest.MonkeyPatch, missing: int) -> None:
     """A plan of which one part is gone is no plan: what stood in that part must not count as deleted."""
-    monkeypatch.setattr(feed_module, "PART_ITEMS", 2)
+    monkeypatch.setattr(plan_writer, "PART_ITEMS", 2)
     fresh.m365.switches.page_size = 2
     for number in range(9):
         fresh.drive.put_file(f"/{number}.txt", b"%d" % number)

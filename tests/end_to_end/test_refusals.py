@@ -78,8 +78,10 @@ REFUSALS = {
     "no-storage-credentials": Refusal(BACKUP, 2, "usage", "AZURE_ACCOUNT_NAME", FOREIGN),
     "wrong-storage-key": Refusal(BACKUP, 13, "access-denied", "key", KEYED),
     "wrong-storage-key-list": Refusal("snapshots", 13, "access-denied", "key", KEYED),
-    "unreachable-storage": Refusal(BACKUP, 5, "unreachable", "refused", NOBODY),
-    "unreachable-storage-restore": Refusal("restore latest --target {new}", 5, "unreachable", "refused", NOBODY),
+    "unreachable-storage": Refusal(BACKUP, 5, "storage-unreachable", "refused", NOBODY),
+    "unreachable-storage-restore": Refusal(
+        "restore latest --target {new}", 5, "storage-unreachable", "refused", NOBODY
+    ),
     "below-a-file": Refusal(BACKUP, 2, "usage", "file", {"DRIVEKEEP_REPOSITORY": "{folder}/file/below"}),
     "wrong-password": Refusal(BACKUP, 12, "wrong-password", "password", {"DRIVEKEEP_PASSWORD": "guess"}),
     "wrong-password-restore": Refusal(

@@ -54,7 +54,8 @@ class Drive:
 
 def walked(world: Any, graph: Graph, drive: Drive, threads: int = 3) -> list[DriveItem]:
     graph.add_callback("GET", re.compile(ROOT.replace("!", "(!|%21)") + ".*"), drive)
-    return [item for page in walk(world.client(retries=1), "b!x", "Root", threads) for item in page]
+    pages = walk(world.client(retries=1), "b!x", ["Root"], threads, set(), "Root")
+    return [item for page in pages for item in page.items]
 
 
 TREE = {
@@ -140,7 +141,7 @@ def test_folders_in_a_circle(world: Any, graph: Graph) -> None:
 def test_an_abandoned_walk_ends(world: Any, graph: Graph) -> None:
     """A walk that nobody reads on leaves no thread behind."""
     graph.add_callback("GET", re.compile(ROOT.replace("!", "(!|%21)") + ".*"), Drive(TREE))
-    pages = walk(world.client(), "b!x", "Root", 2)
+    pages = walk(world.client(), "b!x", ["Root"], 2, set(), "Root")
     next(pages)
     pages.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("walk")]

@@ -1,6 +1,7 @@
 """An administrator connects an organisation: every way in which that can end, and what is registered by each."""
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,7 +56,7 @@ def test_granted(one: Reception, visit: Visit) -> None:
     answer = visit.go()
     assert (answer.status, shows(answer, "granted")) == (200, True)
     stored = one.tenant(tenant.id)
-    assert (stored.state, stored.domain, stored.users_read_at) == (CONNECTED, "", None)
+    assert (stored.state, stored.domain, stored.users_read_at) == (CONNECTED, "fabrikam.example", None)
     assert stored.connected_at == one.clock.now().replace(microsecond=0)
     assert visit.enrol == [(tenant.id, "")]
     assert [entry.what for entry in one.audited(tenant.id)] == ["tenant.granted"]
@@ -286,16 +287,19 @@ def test_already_connected(one: Reception, visit: Visit) -> None:
 
 
 def test_foreign_tenant_waits_for_approval(one: Reception, visit: Visit) -> None:
-    """Under `approve` a foreign tenant is pending, nothing of it is read; the home tenant is let in at once."""
+    """Under `approve` a foreign tenant is pending, known by its users' domain; the home tenant is let in at once."""
     one.onboarding, one.home_tenant = "approve", one.m365.tenant.id
     tenant = fabrikam(one)
     answer = visit.go()
     assert shows(answer, "pending-approval")
-    assert one.tenant(tenant.id).state == PENDING
+    stored = one.tenant(tenant.id)
+    assert (stored.state, stored.name, stored.domain) == (PENDING, "fabrikam.example", "fabrikam.example")
+    one.registry.tenants.save(stored, replace(stored, name="Fabrikam"))
     assert visit.enrol == []
     assert one.read_users(tenant.id)[-1]["next"] is None
     assert one.accounts(tenant.id) == []
     assert shows(visit.go(), "pending-approval")
+    assert one.tenant(tenant.id).name == "Fabrikam"
     assert prove_consent(one, tenant.id, "page") == {
         "ok": True,
         "enrol": False,
@@ -320,8 +324,8 @@ def test_consent_given_anew(one: Reception, visit: Visit) -> None:
     assert one.tenant(tenant.id).connected_at == one.clock.now()
 
 
-def test_a_wrong_secret(one: Reception, visit: Visit) -> None:
-    """An app that cannot prove itself is no consent that is slow: no waiting, no job, an error page."""
+def test_a_wrong_secret(one: Reception, visit: Visit, caplog: pytest.LogCaptureFixture) -> None:
+    """An app that cannot prove itself is no slow consent: no waiting, no job, an error page; the log says why."""
     tenant = fabrikam(one)
     one.secret = "wrong"
     answer = visit.go()
@@ -329,6 +333,7 @@ def test_a_wrong_secret(one: Reception, visit: Visit) -> None:
     assert visit.enrol == []
     assert one.clock.monotonic() == 0
     assert prove_consent(one, tenant.id, "page")["retry_after"] is None
+    assert tenant.id in caplog.text and "DRIVEKEEP_CLIENT_SECRET" in caplog.text
 
 
 def test_a_sign_in_host_that_hangs(one: Reception, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:

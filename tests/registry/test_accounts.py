@@ -75,7 +75,6 @@ def test_an_account_comes_back_as_it_was_saved(table: Table) -> None:
         no_drive_checked_at=NOW - MINUTE,
         created_at=NOW - 2 * MINUTE,
         state_before="protected",
-        seen="reading-7",
     )
     stored = save(table, None, full)
     assert stored == full

@@ -72,14 +72,6 @@ def test_what_is_no_key_is_refused_without_being_shown(wrong: str | None) -> Non
             MasterKey.from_text(text(KEY), wrong)
 
 
-def test_a_key_vault_reference_left_unresolved_is_named_as_such() -> None:
-    """App Service hands on the reference itself where the identity may not read the secret."""
-    with pytest.raises(Usage) as told:
-        MasterKey.from_text("@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/k)")
-    assert told.value.reason == "key-vault"
-    assert "Key Vault Secrets User" in told.value.remedy
-
-
 def test_a_key_does_not_show_where_it_is_printed() -> None:
     """Neither the key nor a former one is in the text of the object; a fingerprint is no part of anything derived."""
     key = MasterKey(KEY, (KEY[::-1],))

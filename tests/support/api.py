@@ -181,6 +181,7 @@ def functions() -> Iterator[_Function]:
     for each in app.get_functions():
         trigger = each.get_trigger()
         path = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", f"/{trigger.route}".replace(".", r"\."))
+        path = re.sub(r"\{\*(\w+)\}", r"(?P<\1>.*)", path)
         for method in trigger.methods:
             yield _Function(method.value, re.compile(path), each.get_user_function())
 

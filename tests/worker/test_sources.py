@@ -153,6 +153,8 @@ def _named(tree: ast.Module) -> Iterator[str]:
         for node in ast.walk(function):
             if isinstance(node, ast.Call) and node.args and _starts_something(node.func):
                 yield from _values(node.args[0], function)
+            elif isinstance(node, ast.Call) and _is_name(node.func, "_called"):  # the context comes first there
+                yield from _values(node.args[1], function)
 
 
 def _starts_something(function: ast.expr) -> bool:
