@@ -170,11 +170,11 @@ def room(service: Service, size: int | None = None, seconds: float = 0.0) -> Ite
     if size is not None and size <= SMALL_BYTES:
         yield True
         return
-    there_isroom = service.saving.acquire(timeout=seconds)
+    there_is_room = service.saving.acquire(timeout=seconds)
     try:
-        yield there_isroom
+        yield there_is_room
     finally:
-        if there_isroom:
+        if there_is_room:
             service.saving.release()
 
 

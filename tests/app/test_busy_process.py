@@ -9,16 +9,17 @@ import pytest
 from support.hosted import Hosted, by_account, office
 
 from backup_core.service import steps
+from backup_core.service.work import SMALL_BYTES
 from backup_core.service.service import SAVES_AT_ONCE
 
-LARGE_BYTES = steps.SMALL_BYTES + 1
+LARGE_BYTES = SMALL_BYTES + 1
 TRIES = 6  # more than a step that fails would get
 
 
 @contextmanager
 def busy_office(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosted]:
     """Two drives, the first with a large file, while other batches take all the room. Nobody waits long for it."""
-    monkeypatch.setattr(steps, "ACTIVITY_SECONDS", steps.WORKING_SECONDS + 0.1)
+    monkeypatch.setattr(steps, "WAIT_SECONDS", 0.1)
     with office(home, 2) as app:
         app.m365.users[0].drive.put_synthetic("/Films/short.bin", LARGE_BYTES)
         for _ in range(SAVES_AT_ONCE):
