@@ -9,8 +9,8 @@ import pytest
 from support.hosted import Hosted, by_account, office
 
 from backup_core.service import steps
-from backup_core.service.work import SMALL_BYTES
 from backup_core.service.service import SAVES_AT_ONCE
+from backup_core.service.work import SMALL_BYTES
 
 LARGE_BYTES = SMALL_BYTES + 1
 TRIES = 6  # more than a step that fails would get
