@@ -11,11 +11,25 @@ from backup_core.registry.values import to_values
 from backup_core.runs import rows
 from backup_core.runs.claim import MAINTAIN, Claim
 from backup_core.runs.desk import Desk
-from backup_core.runs.run import CANCELLED, COMPLETE, FAILED, NOTHING_DONE, RUNNING, Outcome, Result, Run
+from backup_core.runs.run import (
+    CANCELLED,
+    COMPLETE,
+    FAILED,
+    INTERNAL,
+    INTERRUPTED,
+    NOTHING_DONE,
+    RUNNING,
+    Outcome,
+    Result,
+    Run,
+)
 
 UPKEEP_EVERY = datetime.timedelta(days=7)
 
 WHOLE_KINDS = ("all", "rehearsal")  # fillings of runs that were asked for a whole tenant; one of each at a time
+
+# Reasons for which a first backup fails today and may succeed in a quarter of an hour.
+_PASSING = frozenset({"throttled", "locked", "storage-unreachable", INTERRUPTED, INTERNAL})
 
 # Claims that one transaction can end: each changes four rows at most, beside the run's and its filling.
 _SWEPT_AT_ONCE = 24
@@ -109,7 +123,12 @@ class Ending:
         if result.account_state and account.state == PROTECTED:  # what a person has decided meanwhile stays
             checked = now if result.account_state == "no-drive" else account.no_drive_checked_at
             after = replace(after, state=result.account_state, no_drive_checked_at=checked)
-        changes = self._desk.registry.accounts.changes(account, self._desk.moved_on(after, now))
+        after = self._desk.moved_on(after, now)
+        if after.last_success_at is None and result.reason in _PASSING:
+            after = replace(
+                after, next_due_at=now
+            )  # never backed up, and not for a reason that lasts: at the next tick
+        changes = self._desk.registry.accounts.changes(account, after)
         if saved and account.last_success_at is None:
             changes.append(
                 Put(rows.upkeep_key(now + UPKEEP_EVERY, account.id), to_values(rows.FORMAT, account=account.id))

@@ -260,6 +260,7 @@ def test_one_bad_schedule_stops_nobody(world: World) -> None:
 def test_next_times_after_success_and_failure(world: World) -> None:
     """An account whose run failed is due again at its next cron time, like one whose run succeeded."""
     good, bad = world.accounts(2)
+    world.change(bad, last_success_at=NOON)
     queue_all(world)
     times = {each: world.account(each).next_due_at for each in (good, bad)}
     for lane, result in (("one", DONE), ("two", Result(FAILED, reason="internal", message="x"))):
