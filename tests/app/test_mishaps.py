@@ -279,12 +279,11 @@ def test_long_throttling_frees_the_lane(tmp_path: Path) -> None:
         assert (run["state"], run["progress"]["drives_done"]) == ("running", 0)
         (claim,) = [rows.read_claim(row) for row in app.rows(rows.CLAIMS, tenant)]
         assert (claim.may_start_at - before).total_seconds() >= 1195
-        asked = len(app.m365.log.of("graph"))
         app.tick()
         app.settle()
         assert app.rows("active:", tenant) == []
-        delta = [each for each in app.m365.log.of("graph")[asked:] if "delta" in each.path]
-        assert delta == [], "the drive was asked before its time"
+        delta = [each.status for each in app.m365.log.of("graph") if "delta" in each.path]
+        assert delta == [429], "the drive was asked before its time"
         app.hop(1300)
         app.tick()
         done = app.ended(run["id"])
