@@ -12,11 +12,10 @@ import msal
 
 from backup_core.clock import Clock
 from backup_core.errors import AccessDenied, Usage
-from backup_core.graph.attempts import Attempts, Cut
+from backup_core.graph.attempts import Attempts
 from backup_core.graph.gate import Gate
-from backup_core.graph.refusals import RETRIED, read_refusal
-from backup_core.graph.sign_in_host import Answer
-from backup_core.graph.transport import new_session, read_body, send
+from backup_core.graph.sign_in_host import Answer, answered
+from backup_core.graph.transport import new_session, send
 
 Credential = str | dict[str, Any]  # as msal takes it
 
@@ -67,23 +66,13 @@ class ManagedIdentity:
     def get(self, url: str, params: Any = None, headers: Mapping[str, str] | None = None, **_: Any) -> Answer:
         """What msal asks the platform's endpoint."""
         attempts = Attempts(self._gate, self._retries, _PATIENCE_SECONDS)
-        while True:
-            attempts.begin()
-            try:
-                response = send(
-                    self._session, "GET", url, headers=headers or {}, params=params, read_seconds=_READ_SECONDS
-                )
-                with response:
-                    content = read_body(response, self._gate.clock, _ANSWER_MAX_BYTES)
-                    refusal = read_refusal(response.status_code, response.headers, content, self._gate.clock)
-                    if refusal.throttling:
-                        attempts.throttled(refusal.retry_after or 0.0)
-                    elif refusal.status in RETRIED:
-                        raise Cut(f"the endpoint of the managed identity answered {refusal.status}")
-                    else:
-                        return Answer(response.status_code, response.headers, content.decode("utf-8", "replace"))
-            except Cut as cut:
-                attempts.failed(cut, "Asking for the managed identity's token")
+        return answered(
+            lambda: send(self._session, "GET", url, headers=headers or {}, params=params, read_seconds=_READ_SECONDS),
+            attempts,
+            self._gate.clock,
+            _ANSWER_MAX_BYTES,
+            said=("the endpoint of the managed identity", "Asking for the managed identity's token"),
+        )
 
 
 def credential_of(

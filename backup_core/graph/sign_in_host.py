@@ -5,11 +5,12 @@ are asked for is `sign_in.py`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import requests
 
+from backup_core.clock import Clock
 from backup_core.errors import AccessDenied, DrivekeepError, Temporary, Usage
 from backup_core.graph.attempts import Attempts, Cut
 from backup_core.graph.gate import Gate
@@ -77,21 +78,13 @@ class SignInHost:
     def _exchange(self, method: str, url: str, headers: Mapping[str, str] | None, **body: Any) -> Answer:
         self._check(url)
         attempts = Attempts(self.gate, self._retries, self._patience)
-        while True:
-            attempts.begin()
-            try:
-                response = send(self._session, method, url, headers=headers or {}, **body)
-                with response:
-                    content = read_body(response, self.gate.clock, _ANSWER_MAX_BYTES)
-                    refusal = read_refusal(response.status_code, response.headers, content, self.gate.clock)
-                    if refusal.throttling:
-                        attempts.throttled(refusal.retry_after or 0.0)
-                    elif refusal.status in RETRIED:
-                        raise Cut(f"the sign-in host answered {refusal.status}")
-                    else:
-                        return Answer(response.status_code, response.headers, content.decode("utf-8", "replace"))
-            except Cut as cut:
-                attempts.failed(cut, "Sign-in")
+        return answered(
+            lambda: send(self._session, method, url, headers=headers or {}, **body),
+            attempts,
+            self.gate.clock,
+            _ANSWER_MAX_BYTES,
+            said=("the sign-in host", "Sign-in"),
+        )
 
     def _check(self, url: str) -> None:
         """The authority describes itself where its tokens are given out: credentials must not follow that elsewhere."""
@@ -103,6 +96,29 @@ class SignInHost:
                 remedy="Check DRIVEKEEP_AUTHORITY_URL.",
                 reason="foreign-link",
             )
+
+
+def answered(
+    ask: Callable[[], requests.Response], attempts: Attempts, clock: Clock, bytes_max: int, *, said: tuple[str, str]
+) -> Answer:
+    """What comes back, asked for as often as the attempts allow, for msal to judge. `said`: who answers, and what was
+    asked for, in the words of an error. Temporary.
+    """
+    who, what = said
+    while True:
+        attempts.begin()
+        try:
+            with ask() as response:
+                content = read_body(response, clock, bytes_max)
+                refusal = read_refusal(response.status_code, response.headers, content, clock)
+                if refusal.throttling:
+                    attempts.throttled(refusal.retry_after or 0.0)
+                elif refusal.status in RETRIED:
+                    raise Cut(f"{who} answered {refusal.status}")
+                else:
+                    return Answer(response.status_code, response.headers, content.decode("utf-8", "replace"))
+        except Cut as cut:
+            attempts.failed(cut, what)
 
 
 def sign_in_error(result: Mapping[str, Any] | None, again: str = "") -> DrivekeepError:

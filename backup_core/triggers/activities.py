@@ -2,6 +2,7 @@
 
 import azure.durable_functions as df
 
+from backup_core.onboarding import consent, enrolment
 from backup_core.service import current, maintain, steps, turns
 
 blueprint = df.Blueprint()
@@ -49,13 +50,9 @@ def check_repository(job: dict) -> dict:  # type: ignore[type-arg]
 
 @blueprint.activity_trigger(input_name="job")
 def prove_consent(job: dict) -> dict:  # type: ignore[type-arg]
-    from backup_core.onboarding.consent import prove_consent as prove  # noqa: PLC0415 - the name is the activity's
-
-    return prove(current.get(), job["tenant"], job["prove"])
+    return consent.prove_consent(current.get(), job["tenant"], job["prove"])
 
 
 @blueprint.activity_trigger(input_name="job")
 def enrol_page(job: dict) -> dict:  # type: ignore[type-arg]
-    from backup_core.onboarding.enrolment import enrol_page as enrol  # noqa: PLC0415
-
-    return enrol(current.get(), job["tenant"], job["cursor"])
+    return enrolment.enrol_page(current.get(), job["tenant"], job["cursor"])
